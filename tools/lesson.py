@@ -63,7 +63,7 @@ def execute(notebook: nbformat.NotebookNode, *, fast: bool) -> None:
         resources={"metadata": {"path": str(NOTEBOOKS)}},
         record_timing=False,
         store_widget_state=True,
-        on_cell_start=lambda cell, cell_index: print(f"  cell {cell_index + 1}/{len(notebook.cells)}", end="\r", flush=True),
+        on_cell_start=lambda cell, cell_index: print(f"  cell {cell_index}", end="\r", flush=True),
     )
     client.execute()
 
