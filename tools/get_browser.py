@@ -1,4 +1,4 @@
-"""Bring the Chromium that the browser tests drive: Debian's where apt and root are at hand, playwright's own elsewhere."""
+"""Bring the Chromium that the browser tests drive: Debian's where apt is at hand, playwright's own elsewhere."""
 
 import os
 import shutil
@@ -55,7 +55,7 @@ if __name__ == "__main__":
         install()
         if not starts():
             sys.exit(
-                "The browser tests need Chromium, and it could not be installed. Install it by hand "
-                "(Debian, as root: apt-get install chromium; elsewhere: python -m playwright install --with-deps chromium) "
-                "and run `make test` again."
+                "The browser tests need Chromium, and it could not be installed. Install it by hand (Debian, as root: "
+                "apt-get install chromium; elsewhere: python -m playwright install --with-deps chromium) and run "
+                "`make test` again."
             )

@@ -1,7 +1,7 @@
 """Write constraints.txt from the packages that this environment holds (`make pins`).
 
-A pin has no local suffix, so that `torch==2.13.0` takes a CPU build where one is at hand and the ordinary build elsewhere.
-CUDA's own packages are left to torch, which names the versions that it needs.
+A pin has no local suffix, so that `torch==2.13.0` takes a CPU build where one is at hand and the ordinary build
+elsewhere. CUDA's own packages are left to torch, which names the versions that it needs.
 """
 
 import re
