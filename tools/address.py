@@ -22,10 +22,14 @@ TAGS = ["remove-cell", "nbval-skip", "skip-execution"]
 FIRST_LINE = "# On a GPU runtime (Colab): install the course. Written by tools/address.py."
 
 
+def urls(root: Path = ROOT) -> dict[str, str]:
+    """The addresses in pyproject.toml, as they stand there."""
+    return tomllib.loads((root / "pyproject.toml").read_text())["project"]["urls"]
+
+
 def address(root: Path = ROOT) -> str | None:
     """The repository's public address, or None while it is not set."""
-    urls = tomllib.loads((root / "pyproject.toml").read_text())["project"]["urls"]
-    url = urls["Repository"].rstrip("/").removesuffix(".git")
+    url = urls(root)["Repository"].rstrip("/").removesuffix(".git")
     return None if "OWNER" in url else url
 
 
