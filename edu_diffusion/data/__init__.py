@@ -1,4 +1,4 @@
-"""Data: real pictures, points in the plane, distributions known exactly, and the stream of batches that training reads."""
+"""Data: real pictures, points in the plane, distributions known exactly, and the batches that training reads."""
 
 from edu_diffusion.data.batches import Batches, Dataset
 from edu_diffusion.data.fashion import CLASSES, LabelledImages, checksum, fashion, to_unit_range

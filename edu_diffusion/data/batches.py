@@ -1,7 +1,7 @@
 """An endless, resumable stream of shuffled batches, for pictures and for 2-D toys alike."""
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int64
@@ -10,6 +10,7 @@ from torch import Tensor
 from edu_diffusion.types import Batch
 
 
+@runtime_checkable
 class Dataset(Protocol):
     """What `Batches` reads from: a length, and the examples of the given numbers as one `Batch`."""
 

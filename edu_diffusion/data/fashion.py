@@ -89,8 +89,11 @@ def read_idx(content: bytes) -> UInt8[Tensor, "..."]:
 
     Raises: ValueError when the bytes are something else.
     """
-    if len(content) < 4 or content[:3] != b"\0\0\x08":
-        raise ValueError(f"expected an idx file of unsigned bytes (starting 00 00 08), got bytes {content[:4].hex(' ')}")
+    if content[:3] != b"\0\0\x08" or len(content) < 4 or len(content) < 4 + 4 * content[3]:
+        raise ValueError(
+            f"expected an idx file of unsigned bytes, starting 00 00 08 and a whole header, got {len(content)} bytes "
+            f"starting {content[:4].hex(' ') or '(nothing)'}"
+        )
     header = 4 + 4 * content[3]
     shape = tuple(np.frombuffer(content[4:header], dtype=">i4").tolist())
     elements = np.frombuffer(content, dtype=np.uint8, offset=header)
