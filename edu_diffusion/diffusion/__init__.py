@@ -1,0 +1,62 @@
+"""The mathematics of diffusion. It knows no network: a denoiser may hold a U-Net or an exact formula.
+
+Read in this order: schedule, process, prediction, denoiser, samplers (the one loop), losses, likelihood, guidance.
+"""
+
+from edu_diffusion.diffusion.denoiser import Denoiser
+from edu_diffusion.diffusion.guidance import ClassifierFree, ClassifierGuided, ClipX0, classifier_gradient
+from edu_diffusion.diffusion.likelihood import (
+    Bits,
+    bits_per_dim,
+    bound_term,
+    discretised_log_likelihood,
+    normal_kl,
+    prior_term,
+)
+from edu_diffusion.diffusion.losses import hybrid_loss, simple_loss, snr_weighting, vlb_loss
+from edu_diffusion.diffusion.prediction import EPS, FIXED_LARGE, FIXED_SMALL, LEARNED, X0, Prediction, V
+from edu_diffusion.diffusion.process import posterior_weights, q_posterior, q_sample, q_step
+from edu_diffusion.diffusion.samplers import Step, ancestral, ddim, dpm_pp, generate, sample
+from edu_diffusion.diffusion.schedule import NoiseSchedule, cosine, from_betas, linear
+from edu_diffusion.diffusion.timesteps import LossAwareTimes, UniformTimes
+
+__all__ = [
+    "EPS",
+    "FIXED_LARGE",
+    "FIXED_SMALL",
+    "LEARNED",
+    "X0",
+    "Bits",
+    "ClassifierFree",
+    "ClassifierGuided",
+    "ClipX0",
+    "Denoiser",
+    "LossAwareTimes",
+    "NoiseSchedule",
+    "Prediction",
+    "Step",
+    "UniformTimes",
+    "V",
+    "ancestral",
+    "bits_per_dim",
+    "bound_term",
+    "classifier_gradient",
+    "cosine",
+    "ddim",
+    "discretised_log_likelihood",
+    "dpm_pp",
+    "from_betas",
+    "generate",
+    "hybrid_loss",
+    "linear",
+    "normal_kl",
+    "posterior_weights",
+    "prior_term",
+    "q_posterior",
+    "q_sample",
+    "q_step",
+    "sample",
+    "simple_loss",
+    "snr_weighting",
+    "vlb_loss",
+]

@@ -1,0 +1,66 @@
+"""A denoiser: a network, the schedule it was trained on, and what its output means."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from edu_diffusion.diffusion.prediction import EPS, FIXED_SMALL, Prediction, Target, Variance
+from edu_diffusion.diffusion.schedule import NoiseSchedule, Times
+from edu_diffusion.types import Cond
+
+# A network sees x_t, the time (1..T, one number an example) and perhaps a condition.
+Network = Callable[[Float[Tensor, "b ..."], Float[Tensor, "b"], Cond | None], Float[Tensor, "b ..."]]
+
+
+@dataclass(frozen=True, eq=False)
+class Denoiser:
+    """Turns (x_t, t, cond) into a `Prediction`.
+
+    `net` may be any function of (x_t, t, cond): a U-Net, a transformer over vectors, or an exact formula. With a
+    learned variance it puts out twice the channels: the target, then a number v in [-1, 1] from which
+    var_frac = (v + 1) / 2.
+    """
+
+    net: Network
+    schedule: NoiseSchedule
+    target: Target = EPS
+    variance: Variance = FIXED_SMALL
+
+    def __call__(self, x_t: Float[Tensor, "b ..."], t: Times, cond: Cond | None = None) -> Prediction:
+        """Predict from x_t at time t, in 1..T.
+
+        Raises: ValueError if t is out of range, or if the network's output has not the shape its meaning needs.
+        """
+        self.schedule.check(t, lowest=1)
+        times = torch.as_tensor(t, dtype=torch.float32).expand(len(x_t)).to(x_t.device, non_blocking=True)
+        out = self.net(x_t, times, cond).to(x_t.dtype)
+        raw, var_frac = self._split(out, x_t)
+        signal, noise = self.schedule.signal(t, x_t), self.schedule.noise(t, x_t)
+        x0, eps = self.target.read(raw, x_t, signal, noise)
+        return Prediction(x0, eps, raw, var_frac, x_t, t, self.schedule, self.variance)
+
+    def with_net(self, net: Network) -> "Denoiser":
+        """The same denoiser around another network: the averaged weights, say."""
+        return replace(self, net=net)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lives; the CPU for a plain function."""
+        parameters = getattr(self.net, "parameters", lambda: iter(()))
+        return next((p.device for p in parameters()), torch.device("cpu"))
+
+    def _split(self, out: Tensor, x_t: Tensor) -> tuple[Tensor, Tensor | None]:
+        factor = 2 if self.variance.learned else 1
+        wanted = (len(x_t), factor * x_t.shape[1], *x_t.shape[2:])
+        if out.shape != wanted:
+            raise ValueError(
+                f"the network's output must have shape {wanted} for x_t of {tuple(x_t.shape)} "
+                f"and variance {self.variance.name!r}, got {tuple(out.shape)}"
+            )
+        if factor == 1:
+            return out, None
+        raw, v = out.chunk(2, dim=1)
+        return raw, (v + 1) / 2

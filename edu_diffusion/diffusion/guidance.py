@@ -1,0 +1,115 @@
+"""Guidance: wrappers that turn a denoiser into another denoiser, so they work with every sampler.
+
+They stack in any order, and the order means something: the outermost acts last.
+
+Scales follow one convention: 1 is "off". The classifier-free paper's w is scale - 1.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from edu_diffusion.diffusion.prediction import Prediction
+from edu_diffusion.diffusion.schedule import Times
+from edu_diffusion.types import Cond
+
+Data = Float[Tensor, "b ..."]
+# log p(y | x_t) for each example of a batch, differentiable in x_t.
+LogProb = Callable[[Data, Times], Float[Tensor, "b"]]
+
+
+class Wrapper:
+    """A denoiser around a denoiser: the same schedule and device, another prediction."""
+
+    def __init__(self, denoiser):
+        self.denoiser = denoiser
+
+    @property
+    def schedule(self):
+        """The inner denoiser's schedule."""
+        return self.denoiser.schedule
+
+    @property
+    def device(self) -> torch.device:
+        """Where the inner denoiser computes."""
+        return self.denoiser.device
+
+
+class ClipX0(Wrapper):
+    """Keeps the predicted x0 inside the data's range, and moves eps along with it."""
+
+    def __init__(self, denoiser, low: float = -1.0, high: float = 1.0):
+        super().__init__(denoiser)
+        self.low, self.high = low, high
+
+    def __call__(self, x_t: Data, t: Times, cond: Cond | None = None) -> Prediction:
+        """The inner prediction with x0 clipped."""
+        prediction = self.denoiser(x_t, t, cond)
+        return prediction.with_x0(prediction.x0.clamp(self.low, self.high))
+
+
+class ClassifierFree(Wrapper):
+    """Classifier-free guidance: away from the unconditional prediction, towards the conditional one.
+
+    eps = eps_null + scale (eps_cond - eps_null). scale 0 ignores the condition, 1 is the conditional model as it is.
+    `null` is the condition that stands for "none", with batch size 1. Both halves run as one batch.
+
+    Source: Ho and Salimans (arXiv:2207.12598), eq. 6, with w = scale - 1.
+    """
+
+    def __init__(self, denoiser, scale: float, null: Cond):
+        super().__init__(denoiser)
+        if len(null) != 1:
+            raise ValueError(f"null must have batch size 1, got {len(null)}")
+        self.scale, self.null = scale, null
+
+    def __call__(self, x_t: Data, t: Times, cond: Cond | None = None) -> Prediction:
+        """The guided prediction.
+
+        Raises: ValueError if there is no condition to guide towards.
+        """
+        if cond is None or len(cond) != len(x_t):
+            raise ValueError(f"classifier-free guidance needs a condition for each of the {len(x_t)} examples")
+        if self.scale == 1:
+            return self.denoiser(x_t, t, cond)
+        both = Cond.cat([cond, self.null.to(x_t.device).expand(len(x_t))])
+        twice = t if isinstance(t, int) else torch.cat([t, t])
+        joined = self.denoiser(torch.cat([x_t, x_t]), twice, both)
+        eps_cond, eps_null = joined.eps.chunk(2)
+        return _first_half(joined, x_t, t).with_eps(eps_null + self.scale * (eps_cond - eps_null))
+
+
+class ClassifierGuided(Wrapper):
+    """Classifier guidance on the score: eps moves by -noise scale times the gradient of log p(y | x_t).
+
+    `log_prob(x_t, t)` is a classifier trained on noisy images, with y inside. scale 0 is off here, since the classifier's
+    gradient is added to the model's own score.
+
+    Source: ADM (arXiv:2105.05233), algorithm 2 and eq. 14.
+    """
+
+    def __init__(self, denoiser, log_prob: LogProb, scale: float = 1.0):
+        super().__init__(denoiser)
+        self.log_prob, self.scale = log_prob, scale
+
+    def __call__(self, x_t: Data, t: Times, cond: Cond | None = None) -> Prediction:
+        """The guided prediction."""
+        prediction = self.denoiser(x_t, t, cond)
+        step = self.scale * classifier_gradient(self.log_prob, x_t, t)
+        return prediction.with_eps(prediction.eps - prediction.schedule.noise(t, x_t) * step)
+
+
+def classifier_gradient(log_prob: LogProb, x_t: Data, t: Times) -> Data:
+    """The gradient of log p(y | x_t) with respect to x_t."""
+    with torch.enable_grad():
+        x = x_t.detach().requires_grad_(True)
+        return torch.autograd.grad(log_prob(x, t).sum(), x)[0]
+
+
+def _first_half(joined: Prediction, x_t: Data, t: Times) -> Prediction:
+    n = len(x_t)
+    frac = None if joined.var_frac is None else joined.var_frac[:n]
+    return replace(joined, x0=joined.x0[:n], eps=joined.eps[:n], raw=joined.raw[:n], var_frac=frac, x_t=x_t, t=t)

@@ -1,0 +1,185 @@
+"""What a network's output means, and everything that follows from it.
+
+A network may be trained to predict eps, x0 or v; each says the same thing. `Prediction` holds them together so that
+they cannot disagree.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from edu_diffusion.diffusion.process import q_posterior
+from edu_diffusion.diffusion.schedule import Coefficient, NoiseSchedule, Times
+
+Data = Float[Tensor, "b ..."]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a denoiser says about x_t at time t.
+
+    `x0` and `eps` always satisfy x_t = signal x0 + noise eps: change one by `with_x0` or `with_eps` and the other
+    moves along. `raw` is what the network put out for its target; `var_frac`, in [0, 1] where the network is well
+    trained, is its learned variance, or None. The rest says what was asked: x_t, t, the schedule, and how the
+    variance is chosen.
+    """
+
+    x0: Data
+    eps: Data
+    raw: Data
+    var_frac: Data | None
+    x_t: Data
+    t: Times
+    schedule: NoiseSchedule
+    variance: "Variance"
+
+    def with_x0(self, x0: Data) -> "Prediction":
+        """The same prediction with another x0, and the eps that goes with it."""
+        signal, noise = self.schedule.signal(self.t, x0), self.schedule.noise(self.t, x0)
+        return replace(self, x0=x0, eps=(self.x_t - signal * x0) / noise)
+
+    def with_eps(self, eps: Data) -> "Prediction":
+        """The same prediction with another eps, and the x0 that goes with it."""
+        signal, noise = self.schedule.signal(self.t, eps), self.schedule.noise(self.t, eps)
+        return replace(self, x0=(self.x_t - noise * eps) / signal, eps=eps)
+
+    def mean(self, s: Times) -> Data:
+        """The mean of the reverse step to time s: q's posterior with the predicted x0 in place of the true one."""
+        return q_posterior(self.schedule, self.x0, self.x_t, self.t, s)[0]
+
+    def log_var(self, s: Times) -> Coefficient:
+        """The logarithm of the variance of the reverse step to time s."""
+        return self.variance.log_var(self, s)
+
+
+class Target(Protocol):
+    """What a network is trained to put out. A new one is two formulas."""
+
+    name: str
+
+    def truth(self, x0: Data, eps: Data, signal: Coefficient, noise: Coefficient) -> Data:
+        """What a perfect network would put out."""
+
+    def read(self, out: Data, x_t: Data, signal: Coefficient, noise: Coefficient) -> tuple[Data, Data]:
+        """x0 and eps, from what the network put out."""
+
+
+class _Eps:
+    """The noise. DDPM (arXiv:2006.11239), eq. 12."""
+
+    name = "eps"
+
+    def truth(self, x0, eps, signal, noise):
+        return eps
+
+    def read(self, out, x_t, signal, noise):
+        return (x_t - noise * out) / signal, out
+
+
+class _X0:
+    """The clean data."""
+
+    name = "x0"
+
+    def truth(self, x0, eps, signal, noise):
+        return x0
+
+    def read(self, out, x_t, signal, noise):
+        return out, (x_t - signal * out) / noise
+
+
+class _V:
+    """The velocity v = signal eps - noise x0. Salimans and Ho 2022 (arXiv:2202.00512), section 4 and appendix D."""
+
+    name = "v"
+
+    def truth(self, x0, eps, signal, noise):
+        return signal * eps - noise * x0
+
+    def read(self, out, x_t, signal, noise):
+        return signal * x_t - noise * out, noise * x_t + signal * out
+
+
+EPS, X0, V = _Eps(), _X0(), _V()
+
+
+class Variance(Protocol):
+    """How the variance of a reverse step is chosen. A new one is one formula."""
+
+    name: str
+    learned: bool
+
+    def log_var(self, prediction: Prediction, s: Times) -> Coefficient:
+        """The logarithm of the variance of the step from prediction.t to s."""
+
+
+class _FixedSmall:
+    """beta_tilde: right if the data were a single point. DDPM (arXiv:2006.11239), section 3.2."""
+
+    name, learned = "fixed_small", False
+
+    def log_var(self, prediction, s):
+        return _log_beta_tilde(prediction, s)
+
+
+class _FixedLarge:
+    """beta: right if the data were standard normal. DDPM (arXiv:2006.11239), section 3.2.
+
+    At s = 0 it takes FIXED_SMALL's value, as the improved-DDPM paper's released code does: the last step's likelihood
+    would suffer from the larger one.
+    """
+
+    name, learned = "fixed_large", False
+
+    def log_var(self, prediction, s):
+        log_beta = _log(prediction.schedule.beta(prediction.t, s, prediction.x_t))
+        return _where_zero(s, _log_beta_tilde(prediction, s), log_beta)
+
+
+class _Learned:
+    """Between the two, by the network: var_frac log beta + (1 - var_frac) log beta_tilde.
+
+    Source: Improved DDPM (arXiv:2102.09672), eq. 15.
+    """
+
+    name, learned = "learned", True
+
+    def log_var(self, prediction, s):
+        if prediction.var_frac is None:
+            raise ValueError("this prediction has no var_frac: its network was not built to learn the variance")
+        high = _log(prediction.schedule.beta(prediction.t, s, prediction.x_t))
+        return prediction.var_frac * high + (1 - prediction.var_frac) * _log_beta_tilde(prediction, s)
+
+
+FIXED_SMALL, FIXED_LARGE, LEARNED = _FixedSmall(), _FixedLarge(), _Learned()
+
+
+def _log_beta_tilde(prediction: Prediction, s: Times) -> Coefficient:
+    """log beta_tilde, finite everywhere.
+
+    On the last step, from t to s = 0, beta_tilde is 0. There its logarithm takes the value of the step before it, from
+    2t to t: at t = 1 that is the value of t = 2, as in the improved-DDPM paper's released code. Bits/dim depend on it.
+    """
+    schedule, t = prediction.schedule, prediction.t
+    if isinstance(t, int):
+        before = min(2 * t, schedule.T)
+        t, s = (t, s) if s > 0 else (before, before // 2)
+    else:
+        before, last = (2 * t).clamp(max=schedule.T), torch.as_tensor(s) == 0
+        t, s = torch.where(last, before, t), torch.where(last, before // 2, s)
+    return _log(schedule.beta_tilde(t, s, prediction.x_t))
+
+
+def _log(value: Coefficient) -> Coefficient:
+    return math.log(value) if isinstance(value, float) else value.log()
+
+
+def _where_zero(s: Times, if_zero: Coefficient, otherwise: Coefficient) -> Coefficient:
+    if isinstance(s, int):
+        return if_zero if s == 0 else otherwise
+    shaped = (s == 0).reshape(-1, *[1] * (otherwise.ndim - 1)).to(otherwise.device)
+    return torch.where(shaped, if_zero, otherwise)

@@ -1,0 +1,96 @@
+"""The parts a network is made of."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def zeroed(layer: nn.Module) -> nn.Module:
+    """The same layer with weights and bias at 0: a residual branch that ends in it starts as the identity."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
+def sinusoid(t: Float[Tensor, "b"], width: int, longest: float = 10_000.0) -> Float[Tensor, "b width"]:
+    """Cosines and sines of t at width / 2 frequencies, from 1 down to 1 / longest, in radians per unit of t.
+
+    t is in the units the network was trained with: here 0..T, not 0..1.
+
+    Source: Vaswani et al. 2017 (arXiv:1706.03762), section 3.5.
+    """
+    half = width // 2
+    frequencies = torch.exp(-math.log(longest) * torch.arange(half, device=t.device) / half)
+    angles = t[:, None] * frequencies
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+class TimeEmbedding(nn.Module):
+    """The time as a vector: sinusoids, then two layers that may bend them."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.width = width
+        self.layers = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, t: Float[Tensor, "b"]) -> Float[Tensor, "b width"]:
+        """Embed the times of a batch."""
+        return self.layers(sinusoid(t, self.width))
+
+
+class ResBlock(nn.Module):
+    """Two convolutions around a shortcut; the embedding scales and shifts what lies between them.
+
+    It starts as the identity (or the shortcut's 1x1 convolution where the channels change).
+
+    Source: DDPM (arXiv:2006.11239), appendix B; scale and shift as in ADM (arXiv:2105.05233), eq. 4.
+    """
+
+    def __init__(self, inside: int, outside: int, embedding: int, dropout: float = 0.0):
+        super().__init__()
+        self.norm1, self.norm2 = group_norm(inside), group_norm(outside)
+        self.conv1 = nn.Conv2d(inside, outside, 3, padding=1)
+        self.conv2 = zeroed(nn.Conv2d(outside, outside, 3, padding=1))
+        self.film = zeroed(nn.Linear(embedding, 2 * outside))
+        self.dropout = nn.Dropout(dropout)
+        self.shortcut = nn.Conv2d(inside, outside, 1) if inside != outside else nn.Identity()
+
+    def forward(self, x: Float[Tensor, "b c h w"], embedding: Float[Tensor, "b e"]) -> Float[Tensor, "b o h w"]:
+        """One block; `embedding` has been through its nonlinearity already."""
+        scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = torch.addcmul(shift, self.norm2(h), 1 + scale)
+        return self.shortcut(x) + self.conv2(self.dropout(F.silu(h)))
+
+
+class Down(nn.Conv2d):
+    """Half the height and width, by a strided convolution."""
+
+    def __init__(self, inside: int, outside: int):
+        super().__init__(inside, outside, 3, stride=2, padding=1)
+
+
+class Up(nn.Module):
+    """Twice the height and width: repeat each pixel, then a convolution, which leaves no checkerboard."""
+
+    def __init__(self, inside: int, outside: int):
+        super().__init__()
+        self.conv = nn.Conv2d(inside, outside, 3, padding=1)
+
+    def forward(self, x: Float[Tensor, "b c h w"], size: tuple[int, int]) -> Float[Tensor, "b o h2 w2"]:
+        """To the given size, which need not be exactly twice: 4 pixels come from 7, and go back to 7."""
+        return self.conv(F.interpolate(x, size=size, mode="nearest"))
+
+
+def group_norm(channels: int, size: int = 16) -> nn.GroupNorm:
+    """GroupNorm with groups of about `size` channels.
+
+    Source: Wu and He 2018 (arXiv:1803.08494).
+    """
+    groups = max(1, channels // size)
+    while channels % groups:
+        groups -= 1
+    return nn.GroupNorm(groups, channels)

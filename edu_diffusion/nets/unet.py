@@ -1,0 +1,138 @@
+"""The U-Net: the same size in and out, coarse in the middle, with skips across."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edu_diffusion.nets.attention import Attention
+from edu_diffusion.nets.layers import Down, ResBlock, TimeEmbedding, Up, group_norm, zeroed
+from edu_diffusion.types import Cond
+
+
+class Stage(nn.Module):
+    """A residual block and, at the levels that have it, attention."""
+
+    def __init__(self, inside: int, outside: int, embedding: int, attention: bool, dropout: float, tokens: int | None):
+        super().__init__()
+        self.block = ResBlock(inside, outside, embedding, dropout)
+        self.attention = Attention(outside, token_width=tokens) if attention else None
+
+    def forward(self, x: Float[Tensor, "b c h w"], embedding: Float[Tensor, "b e"], cond: Cond) -> Tensor:
+        """The block, then attention."""
+        x = self.block(x, embedding)
+        return x if self.attention is None else self.attention(x, cond.tokens, cond.mask)
+
+
+class UNet(nn.Module):
+    """A network for x_t, t and a condition.
+
+    `widths` are the channels of each level, finest first; each level has `blocks` stages on the way down and one more
+    on the way up. `attention` says at which levels there is attention. `patch` folds patch x patch pixels into
+    channels at the entrance and unfolds them at the exit: the convolutions then work on a smaller picture. `vec`,
+    `tokens` and `spatial` are the widths of the parts of a `Cond`, where the network is to be given them. `skips` and
+    `time` can be switched off, to see what they are for.
+
+    Heights and widths must be multiples of `patch`; anything else fits (7 goes to 4 and back to 7).
+
+    Raises: ValueError if widths and attention differ in length.
+    Source: DDPM (arXiv:2006.11239), appendix B; Ronneberger et al. 2015 (arXiv:1505.04597).
+    """
+
+    def __init__(
+        self,
+        channels: int = 1,
+        out_channels: int | None = None,
+        *,
+        widths: Sequence[int] = (64, 128),
+        blocks: int = 1,
+        attention: Sequence[bool] = (False, True),
+        patch: int = 2,
+        dropout: float = 0.0,
+        vec: int | None = None,
+        tokens: int | None = None,
+        spatial: int = 0,
+        skips: bool = True,
+        time: bool = True,
+    ):
+        super().__init__()
+        if len(widths) != len(attention):
+            raise ValueError(f"attention must say yes or no for each of the {len(widths)} levels, got {len(attention)}")
+        self.channels, self.spatial, self.patch, self.skips = channels, spatial, patch, skips
+        embedding = 4 * widths[0]
+        self.embed_time = TimeEmbedding(embedding) if time else None
+        self.embed_vec = None if vec is None else nn.Linear(vec, embedding)
+        self.embedding = embedding
+
+        def stage(inside: int, level: int) -> Stage:
+            return Stage(inside, widths[level], embedding, attention[level], dropout, tokens)
+
+        self.enter = nn.Conv2d((channels + spatial) * patch**2, widths[0], 3, padding=1)
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        joined = [widths[0]]  # channels of what the skips carry, in order
+        for level, width in enumerate(widths):
+            if level > 0:
+                self.down.append(Down(widths[level - 1], width))
+                joined.append(width)
+            for _ in range(blocks):
+                self.down.append(stage(width, level))
+                joined.append(width)
+        self.middle = stage(widths[-1], len(widths) - 1)
+        width = widths[-1]
+        for level in reversed(range(len(widths))):
+            if level < len(widths) - 1:
+                self.up.append(Up(width, widths[level]))
+                width = widths[level]
+            for _ in range(blocks + 1):
+                self.up.append(stage(width + (joined.pop() if skips else 0), level))
+        self.leave = nn.Sequential(
+            group_norm(width),
+            nn.SiLU(),
+            zeroed(nn.Conv2d(width, (out_channels or channels) * patch**2, 3, padding=1)),
+        )
+
+    def forward(
+        self, x_t: Float[Tensor, "b c h w"], t: Float[Tensor, "b"], cond: Cond | None = None
+    ) -> Float[Tensor, "b o h w"]:
+        """The network's output for its target, of x_t's height and width.
+
+        Raises: ValueError if x_t or the condition does not fit this network.
+        """
+        cond = cond or Cond()
+        self._check(x_t, cond)
+        embedding = F.silu(self._embed(t, cond))
+        if cond.spatial is not None:
+            x_t = torch.cat([x_t, cond.spatial], dim=1)
+        h = self.enter(F.pixel_unshuffle(x_t, self.patch))
+        carried = [h]
+        for part in self.down:
+            h = part(h) if isinstance(part, Down) else part(h, embedding, cond)
+            carried.append(h)
+        h = self.middle(h, embedding, cond)
+        for part in self.up:
+            if isinstance(part, Up):
+                h = part(h, carried[-1].shape[-2:])
+            elif self.skips:
+                h = part(torch.cat([h, carried.pop()], dim=1), embedding, cond)
+            else:
+                carried.pop()
+                h = part(h, embedding, cond)
+        return F.pixel_shuffle(self.leave(h), self.patch)
+
+    def _embed(self, t: Float[Tensor, "b"], cond: Cond) -> Float[Tensor, "b e"]:
+        embedding = t.new_zeros(len(t), self.embedding) if self.embed_time is None else self.embed_time(t)
+        return embedding if self.embed_vec is None or cond.vec is None else embedding + self.embed_vec(cond.vec)
+
+    def _check(self, x_t: Tensor, cond: Cond) -> None:
+        height, width = x_t.shape[-2:]
+        if x_t.shape[1] != self.channels:
+            raise ValueError(f"x_t must have {self.channels} channels, got {x_t.shape[1]}")
+        if height % self.patch or width % self.patch:
+            raise ValueError(f"height and width must be multiples of patch {self.patch}, got {height}x{width}")
+        given = 0 if cond.spatial is None else cond.spatial.shape[1]
+        if given != self.spatial:
+            raise ValueError(f"the condition must have {self.spatial} spatial channels for this network, got {given}")
+        if cond.vec is not None and self.embed_vec is None:
+            raise ValueError("this network takes no vec; build it with vec=WIDTH")

@@ -1,0 +1,64 @@
+"""DDPM: denoising diffusion probabilistic models (Ho, Jain and Abbeel 2020, arXiv:2006.11239), on one page.
+
+A U-Net sees a noisy picture and its time and guesses the noise. The loss is the squared error of that guess; the
+variance of the reverse steps is fixed; one samples by walking back from noise.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from edu_diffusion.diffusion import EPS, FIXED_SMALL, Denoiser, NoiseSchedule, UniformTimes, linear, simple_loss
+from edu_diffusion.nets import UNet
+from edu_diffusion.types import Batch, Rng
+
+
+def ddpm_unet(**options) -> UNet:
+    """The course's default network, for 28x28 grey pictures."""
+    return UNet(channels=1, **options)
+
+
+@dataclass
+class DDPM:
+    """The recipe: a network, a schedule, and the loss of one guess at a random time.
+
+    The defaults are the paper's: linear schedule, eps as the target, L_simple, fixed variance. Any of them may be
+    exchanged. `loss` has the signature of `simple_loss`.
+
+    Pictures must be in [-1, 1]; points of another kind (2-D toys) may lie anywhere.
+    """
+
+    net: nn.Module = field(default_factory=ddpm_unet)
+    schedule: NoiseSchedule = field(default_factory=linear)
+    target: object = EPS
+    variance: object = FIXED_SMALL
+    loss: Callable[..., Tensor] = simple_loss
+
+    def __post_init__(self):
+        self.modules = {"net": self.net}
+        self.times = UniformTimes(self.schedule.T)
+        self.memory = {"times": self.times}
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """The network as it is now, with what its output means."""
+        return Denoiser(self.modules["net"], self.schedule, self.target, self.variance)
+
+    def losses(self, batch: Batch, rng: Rng) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
+        """One phase: guess the noise in x_t, at a random t for each example (DDPM algorithm 1)."""
+        check_range(batch.x)
+        t, weight = self.times.draw(len(batch), rng)
+        eps = rng.normal_like(batch.x)
+        loss = self.loss(self.denoiser, batch.x, t, eps)
+        self.times.update(t, loss)
+        yield "net", (loss * weight.to(loss)).mean(), {}
+
+
+def check_range(x: Tensor) -> None:
+    """Refuse pictures outside [-1, 1].
+
+    Raises: ValueError naming the range that was given.
+    """
+    if x.ndim == 4 and x.device.type == "cpu" and (x.min() < -1.001 or x.max() > 1.001):
+        raise ValueError(f"pictures must be in [-1, 1], got {x.min():.3g} to {x.max():.3g}: scale them by x / 127.5 - 1")

@@ -1,0 +1,198 @@
+"""The one training loop. It is a generator: iterate over it for a progress bar, a live plot, or an early stop."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast
+from torch import Tensor, nn
+
+from edu_diffusion.training.checkpoint import Checkpoint
+from edu_diffusion.training.ema import Ema
+from edu_diffusion.training.optimiser import Optimiser
+from edu_diffusion.training.runtime import Runtime, pick_runtime
+from edu_diffusion.types import Batch, Rng
+
+
+class Recipe(Protocol):
+    """A system's training objective.
+
+    `losses` yields (phase, loss, metrics) once for each optimiser's turn; the loop takes that step before it asks for the
+    next, so a GAN needs no loop of its own. It must call its networks through `self.modules`, which the loop places.
+    """
+
+    modules: dict[str, nn.Module]
+
+    def losses(self, batch: Batch, rng: Rng) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
+        """The phases of one training step."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """How the training stands, averaged over the steps since the last one."""
+
+    step: int
+    steps: int
+    metrics: dict[str, float]  # "loss", or "loss/PHASE" where there are several, and whatever the recipe measures
+    rate: float  # learning rate
+    seconds: float  # training time, earlier sessions of the same checkpoint included
+    images_per_second: float
+    progress: float  # 0..1, of the steps or of the time budget, whichever is further
+
+    @property
+    def seconds_left(self) -> float:
+        """An estimate of the time still to go."""
+        return self.seconds / self.progress - self.seconds if self.progress > 0 else float("inf")
+
+
+class Training:
+    """What stays between the steps of `train`, and what a checkpoint holds."""
+
+    def __init__(self, recipe: Recipe, data, optimisers: Mapping[str, Optimiser], ema: Mapping[str, Ema], rng: Rng):
+        self.recipe, self.data, self.optimisers, self.ema, self.rng = recipe, data, optimisers, ema, rng
+        self.modules = dict(recipe.modules)
+        self.step, self.images, self.seconds = 0, 0, 0.0
+
+    def place(self, runtime: Runtime, accelerator: Accelerator) -> None:
+        """Everything to its device; with several processes, gradients are averaged over them."""
+        for name, module in self.modules.items():
+            runtime.place(module)
+            if any(p.requires_grad for p in module.parameters()):
+                self.recipe.modules[name] = accelerator.prepare_model(module)
+        for ema in self.ema.values():
+            runtime.place(ema.averaged)
+
+    def one_step(self, runtime: Runtime, accelerator: Accelerator, progress: float) -> dict[str, Tensor]:
+        """One turn of every phase. Returns what was measured."""
+        batch, measured = next(self.data), {}
+        self.images += len(batch) * self.rng.world
+        with runtime.autocast():
+            phases = self.recipe.losses(batch.to(runtime.device), self.rng)
+            for phase, loss, metrics in phases:
+                accelerator.backward(loss)
+                self.optimisers[phase].step(progress)
+                name = "loss" if len(self.optimisers) == 1 else f"loss/{phase}"
+                measured |= {name: loss.detach()} | {key: value.detach() for key, value in metrics.items()}
+        for name, ema in self.ema.items():
+            ema.update(self.modules[name])
+        self.step += 1
+        return measured
+
+    def state_dict(self) -> dict:
+        """Everything that a continuation needs to be the same to the last bit."""
+        return {name: {key: part.state_dict() for key, part in group.items()} for name, group in self._groups().items()} | {
+            "torch_rng": torch.get_rng_state(),
+            "step": self.step,
+            "images": self.images,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on where `state_dict` was taken.
+
+        Raises: ValueError if the state was taken from other parts than these.
+        """
+        for name, group in self._groups().items():
+            if set(state[name]) != set(group):
+                raise ValueError(f"the checkpoint's {name} are {sorted(state[name])}, but this training has {sorted(group)}")
+            for key, part in group.items():
+                part.load_state_dict(state[name][key])
+        torch.set_rng_state(state["torch_rng"])
+        self.step, self.images, self.seconds = state["step"], state["images"], state["seconds"]
+
+    def _groups(self) -> dict[str, Mapping]:
+        return {
+            "modules": self.modules,
+            "optimisers": self.optimisers,
+            "ema": self.ema,
+            "memory": getattr(self.recipe, "memory", {}),
+            "random": {"data": self.data, "rng": self.rng},
+        }
+
+
+def train(
+    recipe: Recipe,
+    data,
+    optimisers: Mapping[str, Optimiser],
+    *,
+    steps: int,
+    ema: Mapping[str, Ema] | None = None,
+    checkpoint: Checkpoint | None = None,
+    runtime: Runtime | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    log_every: int = 20,
+) -> Iterator[Log]:
+    """Train, yielding a `Log` every `log_every` steps.
+
+    `data` is an endless iterator of batches with a state (`edu_diffusion.data.Batches`); `optimisers` and `ema` go by the
+    names of the recipe's phases and modules. If `checkpoint` exists, training goes on from it, bit for bit. With `minutes` it
+    ends when that much training time is used, if `steps` are not done before; the learning rate falls with
+    whichever is further along. Under `accelerate launch` every process runs this same line on its part of each batch.
+
+    Raises: FloatingPointError if a loss is no longer a finite number.
+    """
+    runtime = runtime or pick_runtime()
+    accelerator = Accelerator(cpu=runtime.device.type == "cpu")
+    runtime = replace(runtime, device=accelerator.device)
+    rng = Rng(seed, accelerator.process_index, accelerator.num_processes)
+    state = Training(recipe, data, optimisers, ema or {}, rng)
+    state.place(runtime, accelerator)
+    if checkpoint is not None and checkpoint.exists():
+        state.load_state_dict(checkpoint.load())
+    keep = checkpoint if accelerator.is_main_process else None
+    try:
+        yield from _run(state, runtime, accelerator, steps, minutes, keep, log_every)
+    finally:
+        recipe.modules.update(state.modules)
+
+
+def _run(state: Training, runtime, accelerator, steps, minutes, checkpoint, log_every) -> Iterator[Log]:
+    """The loop itself. A checkpoint is only ever taken between two steps."""
+    totals: dict[str, Tensor] = {}
+    saved = clock = time.perf_counter()
+    since, images = state.step, state.images
+    start = state.seconds
+    progress = _progress(state, steps, minutes, accelerator)
+    while progress < 1:
+        for name, value in state.one_step(runtime, accelerator, progress).items():
+            totals[name] = totals.get(name, 0) + value
+        now = time.perf_counter()
+        state.seconds, clock = state.seconds + now - clock, now
+        progress = _progress(state, steps, minutes, accelerator)
+        if state.step % log_every and progress < 1:
+            continue
+        metrics = {name: float(value) / (state.step - since) for name, value in totals.items()}
+        _check_finite(metrics, state.step)
+        speed = (state.images - images) / max(state.seconds - start, 1e-9)
+        rate = next(iter(state.optimisers.values())).rate
+        if checkpoint is not None and (progress >= 1 or now - saved > checkpoint.every):
+            checkpoint.save(state.state_dict())
+            saved = time.perf_counter()
+        try:
+            yield Log(state.step, steps, metrics, rate, state.seconds, speed, progress)
+        except GeneratorExit:
+            if checkpoint is not None and progress < 1:
+                checkpoint.save(state.state_dict())
+            raise
+        totals, since, images, start = {}, state.step, state.images, state.seconds
+        clock = time.perf_counter()  # what the caller did with the log is not training time
+
+
+def _progress(state: Training, steps: int, minutes: float | None, accelerator: Accelerator) -> float:
+    """The share of the training that is done; with a time budget, the first process's clock decides for all."""
+    done = state.step / steps
+    if minutes is None:
+        return done
+    share = torch.tensor(state.seconds / (60 * minutes), device=accelerator.device)
+    return max(done, float(broadcast(share)))
+
+
+def _check_finite(metrics: dict[str, float], step: int) -> None:
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise FloatingPointError(f"{name} is {value} at step {step}: lower the learning rate, or look at the data")
