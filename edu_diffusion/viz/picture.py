@@ -1,0 +1,125 @@
+"""The one helper through which every picture of the course goes: an `<img>` that carries its alt text.
+
+JupyterLab drops the alt text of `image/png` outputs, so a picture is an HTML output that holds the PNG itself.
+"""
+
+import base64
+import html
+import io
+from pathlib import Path
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+DENSITY = 2  # stored pixels for one pixel of the page, so that text is sharp on fine screens
+_INCH = 100  # page pixels
+
+
+class Picture:
+    """A picture with alt text: displays as `<img src="data:..." alt="...">`, prints as its alt text.
+
+    `width` is in page pixels. `data` are the bytes of an image file of type `kind` ("png", "gif", "webp").
+    """
+
+    def __init__(self, data: bytes, alt: str, width: int, kind: str = "png", image: Image.Image | None = None):
+        self.data, self.alt, self.width, self.kind = data, checked_alt(alt), int(width), kind
+        self._image = image
+
+    @property
+    def image(self) -> Image.Image:
+        """The picture before it was reduced to few colours."""
+        return self._image if self._image is not None else Image.open(io.BytesIO(self.data))
+
+    @property
+    def html(self) -> str:
+        source = f"data:image/{self.kind};base64,{base64.b64encode(self.data).decode()}"
+        return (
+            f'<img alt="{html.escape(self.alt)}" width="{self.width}" '
+            f'style="max-width:100%;height:auto;background:#fff;border-radius:3px" src="{source}">'
+        )
+
+    def small(self, alt: str | None = None) -> "Picture":
+        """The same picture at one stored pixel for a page pixel and few colours: a frame of about 10 kB."""
+        image = self.image
+        colours = 16 if image.mode == "L" else 48
+        if image.width > self.width:
+            size = (self.width, round(image.height * self.width / image.width))
+            image = image.resize(size, Image.Resampling.BOX)
+        return Picture(encode(image, colours), alt or self.alt, self.width)
+
+    def save(self, path: str | Path) -> None:
+        """Write the picture's bytes to a file."""
+        Path(path).write_bytes(self.data)
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __repr__(self) -> str:
+        return f"Picture: {self.alt}"
+
+
+def show(thing, alt: str, width: int | None = None, *, colours: int = 64) -> Picture:
+    """A matplotlib figure, a PIL image, or a tensor of images as a `Picture`; make it the last line of a cell.
+
+    `alt` says in words what a reader would see, with what it means: "Loss falls from 1 to 0.05 in 200 steps" and not
+    "loss plot". `width` is in page pixels, by default the figure's own. A figure is closed afterwards.
+
+    Raises: ValueError for an empty alt text or a tensor outside [-1, 1]; TypeError for anything else.
+    """
+    checked_alt(alt)
+    if isinstance(thing, Picture):
+        return Picture(thing.data, alt, width or thing.width, thing.kind, thing._image)
+    if isinstance(thing, Figure):
+        image = rasterise(thing)
+        natural = image.width // DENSITY
+    elif isinstance(thing, Image.Image):
+        image, natural = thing, thing.width
+    elif hasattr(thing, "shape"):
+        from edu_diffusion.viz.grids import grid
+
+        return show(grid(thing, alt=alt), alt, width)
+    else:
+        raise TypeError(
+            f"show takes a matplotlib figure, a PIL image or a tensor of images, got {type(thing).__name__}"
+        )
+    return Picture(encode(image, colours), alt, width or natural, image=image)
+
+
+def rasterise(figure: Figure) -> Image.Image:
+    """The figure as an image, `DENSITY` stored pixels for a page pixel; the figure is closed."""
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(_INCH * DENSITY)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    plt.close(figure)
+    return Image.fromarray(pixels)
+
+
+def encode(image: Image.Image, colours: int = 64) -> bytes:
+    """PNG bytes with at most `colours` colours, far smaller than the same picture in full colour."""
+    grey = image.mode == "L"
+    if not grey and image.mode != "P":
+        image = image.convert("RGB").quantize(colours, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
+    elif grey and colours < 256:
+        image = _grey_palette(image, colours)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _grey_palette(image: Image.Image, colours: int) -> Image.Image:
+    """Evenly spaced greys, black and white among them, as a palette image: 16 greys pack two pixels in a byte."""
+    levels = np.rint(np.asarray(image, dtype=np.float32) / 255 * (colours - 1)).astype(np.uint8)
+    out = Image.fromarray(levels)
+    out.putpalette([round(255 * i / (colours - 1)) for i in range(colours) for _ in range(3)])
+    return out
+
+
+def checked_alt(alt: str) -> str:
+    """`alt` itself, or a ValueError that says what to write."""
+    if not isinstance(alt, str) or not alt.strip():
+        raise ValueError(f"a picture needs alt text: a sentence that says what it shows. Got alt = {alt!r}")
+    return " ".join(alt.split())
