@@ -27,8 +27,8 @@ def nearest(queries: Float[Tensor, "n ..."], references: Float[Tensor, "m ..."],
             f"queries {tuple(queries.shape)} and references {tuple(references.shape)} must hold examples of one "
             "shape, and at least one reference"
         )
-    if not queries.isfinite().all():
-        raise ValueError("queries must be finite, but some values are nan or infinite")
+    if not queries.isfinite().all() or not references.isfinite().all():
+        raise ValueError("queries and references must be finite, but some values are nan or infinite")
     queries = queries.flatten(1)
     best = Nearest(torch.zeros(len(queries), dtype=torch.int64), torch.full((len(queries),), torch.inf))
     for start in range(0, len(references), chunk):
