@@ -116,7 +116,8 @@ def _draw(pixels: np.ndarray, columns: int, scale: int, alt: str, under=None, le
         _write(pen, margin + i * step_x + w * zoom / 2, head / 2, text, w * zoom)
     for i, text in enumerate(left):
         pen.text((margin - 3 * gap, head + i * step_y + h * zoom / 2), text, NEUTRAL, _font(), anchor="rm")
-    return Picture(encode(canvas, 64 if canvas.mode == "L" else 256), alt, size[0] // DENSITY, image=canvas)
+    data = encode(canvas, 64 if canvas.mode == "L" else 256)
+    return Picture(data, alt, size[0] // DENSITY, image=canvas, colours=128)
 
 
 def _write(pen: ImageDraw.ImageDraw, x: float, y: float, text: object, room: int) -> None:

@@ -24,13 +24,22 @@ class Picture:
     `width` is in page pixels. `data` are the bytes of an image file of type `kind` ("png", "gif", "webp").
     """
 
-    def __init__(self, data: bytes, alt: str, width: int, kind: str = "png", image: Image.Image | None = None):
+    def __init__(
+        self,
+        data: bytes,
+        alt: str,
+        width: int,
+        kind: str = "png",
+        *,
+        image: Image.Image | None = None,
+        colours: int = 32,
+    ):
         self.data, self.alt, self.width, self.kind = data, checked_alt(alt), int(width), kind
-        self._image = image
+        self._image, self._colours = image, colours
 
     @property
     def image(self) -> Image.Image:
-        """The picture before it was reduced to few colours."""
+        """The picture, where it is known before it was reduced to few colours."""
         return self._image if self._image is not None else Image.open(io.BytesIO(self.data))
 
     @property
@@ -42,13 +51,13 @@ class Picture:
         )
 
     def small(self, alt: str | None = None) -> "Picture":
-        """The same picture at one stored pixel for a page pixel and few colours: a frame of about 10 kB."""
+        """The same picture as a frame of about 8 kB: one stored pixel for a page pixel, few colours, WebP."""
         image = self.image
-        colours = 16 if image.mode == "L" else 48
         if image.width > self.width:
             size = (self.width, round(image.height * self.width / image.width))
             image = image.resize(size, Image.Resampling.BOX)
-        return Picture(encode(image, colours), alt or self.alt, self.width)
+        data = encode(image, 16 if image.mode == "L" else self._colours, "webp")
+        return Picture(data, alt or self.alt, self.width, "webp", colours=self._colours)
 
     def save(self, path: str | Path) -> None:
         """Write the picture's bytes to a file."""
@@ -71,7 +80,7 @@ def show(thing, alt: str, width: int | None = None, *, colours: int = 64) -> Pic
     """
     checked_alt(alt)
     if isinstance(thing, Picture):
-        return Picture(thing.data, alt, width or thing.width, thing.kind, thing._image)
+        return Picture(thing.data, alt, width or thing.width, thing.kind, image=thing._image, colours=thing._colours)
     if isinstance(thing, Figure):
         image = rasterise(thing)
         natural = image.width // DENSITY
@@ -98,20 +107,22 @@ def rasterise(figure: Figure) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def encode(image: Image.Image, colours: int = 64) -> bytes:
-    """PNG bytes with at most `colours` colours, far smaller than the same picture in full colour."""
-    grey = image.mode == "L"
-    if not grey and image.mode != "P":
-        image = image.convert("RGB").quantize(colours, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
-    elif grey and colours < 256:
+def encode(image: Image.Image, colours: int = 64, kind: str = "png") -> bytes:
+    """PNG or lossless WebP bytes with at most `colours` colours, far smaller than the same picture in full colour."""
+    if image.mode == "L":
         image = _grey_palette(image, colours)
+    elif image.mode != "P":
+        image = image.convert("RGB").quantize(colours, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
+    if kind == "png":
+        image.save(buffer, "PNG", optimize=True)
+    else:
+        image.convert("RGB").save(buffer, "WEBP", lossless=True, quality=80, method=4)
     return buffer.getvalue()
 
 
 def _grey_palette(image: Image.Image, colours: int) -> Image.Image:
-    """Evenly spaced greys, black and white among them, as a palette image: 16 greys pack two pixels in a byte."""
+    """Evenly spaced greys, black and white among them, as a palette image."""
     levels = np.rint(np.asarray(image, dtype=np.float32) / 255 * (colours - 1)).astype(np.uint8)
     out = Image.fromarray(levels)
     out.putpalette([round(255 * i / (colours - 1)) for i in range(colours) for _ in range(3)])

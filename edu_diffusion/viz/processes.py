@@ -123,6 +123,7 @@ class _MarkedCurves:
         self.axes[0].set(xlabel="t / T (%)", ylabel="alpha_bar")
         self.axes[1].set(xlabel="t / T (%)", ylabel="SNR (log scale)", yscale="log", ylim=(1e-5, 1e5))
         self.image = rasterise(figure_)
+        figure_.set_dpi(100 * DENSITY)  # closing it put the old value back, and the markers are placed by it
 
     def _lines(self, schedule: NoiseSchedule, colour: str, width: float) -> None:
         alpha_bar = schedule.alpha_bar.numpy()
