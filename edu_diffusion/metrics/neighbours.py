@@ -14,7 +14,7 @@ class Nearest(NamedTuple):
     distance: Float[Tensor, " n"]
 
 
-def nearest(queries: Float[Tensor, "n ..."], references: Float[Tensor, "m ..."], *, chunk: int = 8192) -> Nearest:
+def nearest(queries: Float[Tensor, "n ..."], references: Float[Tensor, "m ..."], *, chunk: int = 4096) -> Nearest:
     """The nearest reference of each query, for pictures (n, c, h, w) or features (n, f) alike.
 
     Distances are root mean squares over the pixels or features: L2 divided by the square root of their number.
