@@ -29,8 +29,7 @@ test: $(VENV)/all.ok          ## every check: lint, units, notebooks, the book, 
 	$(BIN)/python -m pytest tests/browser
 
 book: $(VENV)/all.ok          ## build the site into book/_build/html, with no network
-	$(BIN)/python -m sphinx -q -W --keep-going -b html book book/_build/html
-	@echo "Open book/_build/html/index.html"
+	$(BIN)/python tools/book.py
 
 execute: $(VENV)/all.ok       ## run one lesson's text in full mode and write its notebook: make execute NB=09
 	$(BIN)/python tools/lesson.py build $(or $(NB),$(error Say which lesson: make execute NB=09))
