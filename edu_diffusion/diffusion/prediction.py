@@ -6,7 +6,7 @@ they cannot disagree.
 
 import math
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -56,6 +56,7 @@ class Prediction:
         return self.variance.log_var(self, s)
 
 
+@runtime_checkable
 class Target(Protocol):
     """What a network is trained to put out. A new one is two formulas."""
 
@@ -107,6 +108,7 @@ class _V:
 EPS, X0, V = _Eps(), _X0(), _V()
 
 
+@runtime_checkable
 class Variance(Protocol):
     """How the variance of a reverse step is chosen. A new one is one formula."""
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -28,6 +28,7 @@ class Step:
     x0: Data
 
 
+@runtime_checkable
 class Rule(Protocol):
     """One step from time `now.t` to an earlier time s. `before` is the prediction of the step before, if any."""
 

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
@@ -18,6 +18,7 @@ from edu_diffusion.training.runtime import Runtime, pick_runtime
 from edu_diffusion.types import Batch, Rng
 
 
+@runtime_checkable
 class Recipe(Protocol):
     """A system's training objective.
 

@@ -5,9 +5,11 @@ ever printed, so the outputs of a lesson are the same in every run.
 """
 
 import html
+import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import cycle
 from typing import TypeVar
 
 import ipywidgets as widgets
@@ -17,7 +19,7 @@ from IPython.display import display
 from torch import Tensor
 
 from edu_diffusion.mode import fast
-from edu_diffusion.viz.colours import MODEL, figure
+from edu_diffusion.viz.colours import MODEL, SERIES, figure
 from edu_diffusion.viz.grids import compare
 from edu_diffusion.viz.picture import Picture, checked_alt, show
 
@@ -40,100 +42,116 @@ class Status(widgets.HTML):
 class LivePlot:
     """The loss of a running training, its speed, the time left, and samples as they get better.
 
-    Use it around the logs of `train`, which it hands on:
-    `for log in LivePlot("DDPM").watch(train(...), steps=500, samples=draw): ...`
+    Put it around the logs of `train`, which it hands on:
+    `for log in LivePlot("DDPM").watch(train(...), samples=draw_eight): ...`
 
     It redraws every `every` seconds, and asks `samples` for images every `samples_every` seconds, or less often where
-    that would take more than a tenth of the time. `losses` says which numbers of a log to plot, by default "loss".
-    In fast mode it draws once, at the end.
+    that would take more than a tenth of the time. `losses` names the metrics to plot, by default all that start with
+    "loss". In fast mode it draws once, at the end.
     """
 
     def __init__(
-        self, title: str, *, every: float = 2.0, samples_every: float = 10.0, losses: Mapping[str, str] | None = None
+        self, title: str, *, every: float = 2.0, samples_every: float = 10.0, losses: Sequence[str] | None = None
     ):
-        self.title, self.every, self.samples_every = checked_alt(title), every, samples_every
-        self.losses = dict(losses or {"loss": MODEL})
+        self.title, self.every, self.samples_every, self.losses = checked_alt(title), every, samples_every, losses
         self.widget = Status(f"LivePlot: {self.title}")
         self.steps: list[int] = []
-        self.values: dict[str, list[float]] = {name: [] for name in self.losses}
-        self._rows: dict[int, Tensor] = {}
+        self.values: dict[str, list[float]] = {}
+        self.rows: dict[int, Tensor] = {}  # samples by step
 
-    def watch(
-        self, logs: Iterable[Item], *, steps: int | None = None, samples: Callable[[], Tensor] | None = None
-    ) -> Iterator[Item]:
-        """Show the plot, and hand on each log. `steps` is how many will come; `samples()` returns up to ten images.
+    def watch(self, logs: Iterable[Item], *, samples: Callable[[], Tensor] | None = None) -> Iterator[Item]:
+        """Show the plot, and hand on each log. `samples()` gives images; the first ten are shown, a row for each time.
 
-        Stopping early, or interrupting the kernel, leaves the plot as it was at the last log.
+        Leaving the loop early, or interrupting the kernel, ends `logs` and leaves the plot as it was at the last log.
         """
         if get_ipython() is not None:
             display(self.widget)
-        start = drawn = sampled = time.monotonic()
-        sample_cost = 0.0
+        drawing = _Every(self.every)
+        sampling = _Every(self.samples_every)
         log = None
         try:
             for log in logs:
                 self._add(log)
-                now = time.monotonic()
-                if samples and not fast() and now - sampled > max(self.samples_every, 10 * sample_cost):
-                    self._sample(samples)
-                    sampled = time.monotonic()
-                    sample_cost = sampled - now
-                if not fast() and now - drawn > self.every:
-                    self._draw(_status(log, steps, now - start))
-                    drawn = time.monotonic()
+                if samples:
+                    sampling(self._sample, samples)
+                drawing(self._draw, log)
                 yield log
             if samples and log is not None:
                 self._sample(samples)
         finally:
+            if hasattr(logs, "close"):
+                logs.close()
             if log is not None:
-                self._draw(_status(log, steps, time.monotonic() - start, done=True))
+                self._draw(log, done=True)
 
     def _add(self, log: object) -> None:
+        names = self.losses or [name for name in log.metrics if name.startswith("loss")]
+        missing = [name for name in names if name not in log.metrics]
+        if missing or not names:
+            raise ValueError(
+                f"no metric {missing or 'loss'} in the log, only {list(log.metrics)}: name some in losses="
+            )
         self.steps.append(log.step)
-        for name, values in self.values.items():
-            values.append(_metric(log, name))
+        for name in names:
+            # A phase that did not run since the last log leaves a gap.
+            self.values.setdefault(name, [float("nan")] * (len(self.steps) - 1)).append(log.metrics[name])
+        for values in self.values.values():
+            values.extend([float("nan")] * (len(self.steps) - len(values)))
 
     def _sample(self, samples: Callable[[], Tensor]) -> None:
-        """Keep a row of images; of many rows, thin out the middle, so that the first and the last always show."""
-        self._rows[self.steps[-1]] = samples()[:10].detach().cpu()
-        if len(self._rows) > _MOST_ROWS:
-            at = sorted(self._rows)
-            # Drop the row whose neighbours are closest together.
-            gaps = {middle: after / max(before, 1) for before, middle, after in zip(at, at[1:], at[2:], strict=False)}
-            del self._rows[min(gaps, key=gaps.get)]
+        """Keep a row of images; of many rows drop the most crowded, so that the first and the last always show."""
+        self.rows[self.steps[-1]] = samples()[:10].detach().cpu()
+        if len(self.rows) > _MOST_ROWS:
+            at = sorted(self.rows)
+            spread = {middle: after / max(before, 1) for before, middle, after in zip(at, at[1:], at[2:], strict=False)}
+            del self.rows[min(spread, key=spread.get)]
 
-    def _draw(self, status: str) -> None:
-        content = f"<div>{html.escape(self.title)}: {html.escape(status)}</div>" + self.picture().html
-        if self._rows:
-            rows = {f"step {step}": images for step, images in self._rows.items()}
-            alt = f"{self.title}: samples during training, a row each at steps {', '.join(map(str, self._rows))}"
+    def _draw(self, log: object, done: bool = False) -> None:
+        content = f"<div>{html.escape(f'{self.title}: {_status(log, done)}')}</div>{self.picture().html}"
+        if self.rows:
+            rows = {f"step {step}": images for step, images in self.rows.items()}
+            alt = f"{self.title}: samples during training, a row each at steps {', '.join(map(str, self.rows))}"
             content += "<br>" + compare(rows, clip=True, alt=alt).small().html
         self.widget.value = content
 
     def picture(self) -> Picture:
-        """The loss so far as a picture: each step's value pale, a running mean strong."""
+        """The loss so far as a picture: what was logged pale, a running mean strong."""
         fig, ax = figure(width=6.0, height=2.6)
-        colours = {name: c if c.startswith("#") else MODEL for name, c in self.losses.items()}
+        colours = (MODEL,) if len(self.values) == 1 else SERIES
         smooth = {name: running_mean(values) for name, values in self.values.items()}
-        for name, values in self.values.items():
-            ax.plot(self.steps, values, color=colours[name], alpha=0.25, linewidth=1)
-            ax.plot(self.steps, smooth[name], color=colours[name], label=name)
-        lows, highs = np.nanmin(list(smooth.values())), np.nanmax(list(smooth.values()))
-        if lows > 0 and highs > 5 * lows:
-            ax.set_yscale("log")
-        ax.set(xlabel="training step", ylabel=" and ".join(self.losses))
-        if len(self.losses) > 1:
+        for (name, values), colour in zip(self.values.items(), cycle(colours), strict=False):
+            ax.plot(self.steps, values, color=colour, alpha=0.25, linewidth=1)
+            ax.plot(self.steps, smooth[name], color=colour, label=name)
+        low, high = np.nanmin(list(smooth.values())), np.nanmax(list(smooth.values()))
+        log_scale = low > 0 and high > 5 * low
+        ax.set(xlabel="training step", ylabel="loss" + " (log scale)" * log_scale, yscale=("linear", "log")[log_scale])
+        if len(self.values) > 1:
             ax.legend()
         ends = [f"{name} from {values[0]:.3g} to {values[-1]:.3g}" for name, values in smooth.items()]
-        return show(fig, f"{self.title}: {', '.join(ends)} in {self.steps[-1]} steps", colours=32).small()
+        return show(fig, f"{self.title}: {', '.join(ends)} in {self.steps[-1]} steps").small()
 
 
-def running_mean(values: list[float], over: int = 30) -> np.ndarray:
-    """Each value's exponential mean over about the last `over` values, with no bias towards 0 at the start."""
+class _Every:
+    """Calls a function each `seconds`, or each ten times what it took if that is longer; in fast mode never."""
+
+    def __init__(self, seconds: float):
+        self.seconds, self.last, self.cost = seconds, time.monotonic(), 0.0
+
+    def __call__(self, function: Callable, *args) -> None:
+        now = time.monotonic()
+        if not fast() and now - self.last > max(self.seconds, 10 * self.cost):
+            function(*args)
+            self.last = time.monotonic()
+            self.cost = self.last - now
+
+
+def running_mean(values: Sequence[float], over: int = 10) -> np.ndarray:
+    """Exponential mean over about the last `over` values, with no pull towards 0 at the start; NaN is skipped."""
     keep, total, weight, out = 1 - 1 / over, 0.0, 0.0, []
     for value in values:
-        total, weight = keep * total + value, keep * weight + 1
-        out.append(total / weight)
+        if not math.isnan(value):
+            total, weight = keep * total + value, keep * weight + 1
+        out.append(total / weight if weight else float("nan"))
     return np.array(out)
 
 
@@ -167,25 +185,10 @@ def _bar(desc: str, count: int, total: int | None, more: str) -> str:
     return f'{name} <progress aria-label="{name}" {extent}></progress> {count}{of}{more}'
 
 
-def _metric(log: object, name: str) -> float:
-    """A number of a log: an attribute of its own, or an entry of its metrics."""
-    value = getattr(log, name, None)
-    if value is None:
-        value = getattr(log, "metrics", {}).get(name, float("nan"))
-    return float(value)
-
-
-def _status(log: object, steps: int | None, seconds: float, done: bool = False) -> str:
-    parts = [f"step {log.step:,}" + (f" of {steps:,}" if steps else "")]
-    speed = getattr(log, "images_per_second", None)
-    if speed:
-        parts.append(f"{speed:,.0f} images a second")
-    if done:
-        parts.append(f"took {_clock(seconds)}")
-    elif steps and log.step:
-        parts.append(f"{_clock(seconds * (steps - log.step) / log.step)} left")
-    return " · ".join(parts)
+def _status(log: object, done: bool) -> str:
+    clock = f"took {_clock(log.seconds)}" if done else f"{_clock(log.seconds_left)} left"
+    return f"step {log.step:,} of {log.steps:,} · {log.images_per_second:,.0f} images a second · {clock}"
 
 
 def _clock(seconds: float) -> str:
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}" if math.isfinite(seconds) else "?"

@@ -121,8 +121,10 @@ class _MarkedCurves:
             self._lines(schedules[other], "#C4C4CC", 1.2)
         self._lines(self.schedule, DATA, 2.2)
         self.axes[0].set(xlabel="t / T (%)", ylabel="alpha_bar")
+        self.axes[1].text(0.04, 0.06, "grey: the other schedules", transform=self.axes[1].transAxes, fontsize=9)
         self.axes[1].set(xlabel="t / T (%)", ylabel="SNR (log scale)", yscale="log", ylim=(1e-5, 1e5))
         self.image = rasterise(figure_)
+        self.size, self.palette = (self.image.width // DENSITY, self.image.height // DENSITY), None
         figure_.set_dpi(100 * DENSITY)  # closing it put the old value back, and the markers are placed by it
 
     def _lines(self, schedule: NoiseSchedule, colour: str, width: float) -> None:
@@ -140,7 +142,14 @@ class _MarkedCurves:
         if t:
             self._mark(image, self.axes[1], across, alpha_bar / (1 - alpha_bar))
         alt = f"Curves of alpha_bar and signal-to-noise ratio of {self.name}, marked at t = {t}"
-        return Picture(b"", alt, image.width // DENSITY, image=image)
+        return Picture(b"", alt, self.size[0], image=self._reduced(image))
+
+    def _reduced(self, image: Image.Image) -> Image.Image:
+        small = image.resize(self.size, Image.Resampling.BOX)
+        # The colours are chosen once, from a picture with a marker in it: choosing them is most of a frame's cost.
+        if self.palette is None:
+            self.palette = small.quantize(24, Image.Quantize.MAXCOVERAGE, kmeans=1)
+        return small.quantize(palette=self.palette, dither=Image.Dither.NONE)
 
     @staticmethod
     def _mark(image: Image.Image, ax, x: float, y: float) -> None:

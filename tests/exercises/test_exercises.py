@@ -1,0 +1,47 @@
+"""Every exercise accepts its own solution and names every listed mistake."""
+
+import pytest
+
+from edu_diffusion.exercises import ALL, Exercise, Mistake, exercise
+
+EVERY_MISTAKE = [(one, mistake) for one in ALL.values() for mistake in one.mistakes]
+
+
+@pytest.mark.parametrize("one", ALL.values(), ids=lambda one: one.name)
+class TestEveryExercise:
+    def test_its_solution_is_right(self, one):
+        assert one.check(one.answer).right
+
+    def test_it_has_something_to_say(self, one):
+        assert one.question and one.hint() and one.solution()
+        assert one.mistakes, "an exercise knows at least one usual wrong answer"
+
+    def test_its_messages_differ(self, one):
+        assert len({mistake.message for mistake in one.mistakes}) == len(one.mistakes)
+
+
+@pytest.mark.parametrize(("one", "mistake"), EVERY_MISTAKE, ids=lambda value: getattr(value, "name", None))
+def test_every_mistake_is_recognised(one, mistake):
+    reply = one.check(mistake.answer)
+    assert not reply.right
+    assert reply.text == mistake.message
+
+
+def test_an_answer_that_raises_is_told_so():
+    one = Exercise("x.y", "?", "clue", lambda a: a + 1, [Mistake("off", lambda a: a)], lambda: [(1,)])
+    reply = one.check(lambda a: a / 0)
+    assert not reply.right and "ZeroDivisionError" in reply.text
+    assert "wants a function" in one.check(3).text
+    assert "none of the usual mistakes" in one.check(lambda a: 17).text
+
+
+def test_values_can_be_answers_too():
+    one = Exercise("x.z", "?", "clue", 2.5, [Mistake("that is its square", 6.25)])
+    assert one.check(2.50001).right
+    assert one.check(6.25).text == "that is its square"
+
+
+def test_an_unknown_name_is_refused_with_the_nearest():
+    some = next(iter(ALL))
+    with pytest.raises(ValueError, match=some):
+        exercise(some[:-1] + "_")
