@@ -123,8 +123,9 @@ class LivePlot:
             ax.plot(self.steps, values, color=colour, alpha=0.25, linewidth=1)
             ax.plot(self.steps, smooth[name], color=colour, label=name)
         low, high = np.nanmin(list(smooth.values())), np.nanmax(list(smooth.values()))
-        log_scale = low > 0 and high > 5 * low
-        ax.set(xlabel="training step", ylabel="loss" + " (log scale)" * log_scale, yscale=("linear", "log")[log_scale])
+        logarithmic = low > 0 and high > 5 * low
+        ax.set(xlabel="training step", ylabel="loss (log scale)" if logarithmic else "loss")
+        ax.set_yscale("log" if logarithmic else "linear")
         if len(self.values) > 1:
             ax.legend()
         ends = [f"{name} from {values[0]:.3g} to {values[-1]:.3g}" for name, values in smooth.items()]
