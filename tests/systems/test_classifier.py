@@ -3,7 +3,7 @@ import torch
 
 from edu_diffusion.data import Batches, LabelledImages, fashion
 from edu_diffusion.metrics import extract
-from edu_diffusion.systems.classifier import Classifier, ClassifierRecipe, accuracy
+from edu_diffusion.systems.classifier import Classifier, ClassifierRecipe, accuracy, standardise
 from edu_diffusion.training import adamw, train
 from edu_diffusion.types import Batch, Rng
 
@@ -62,3 +62,12 @@ def test_accuracy_counts_right_answers_over_all_batches():
     torch.nn.init.zeros_(always_boots[1].weight)
     always_boots[1].bias.data = torch.eye(10)[9]
     assert accuracy(always_boots, some, batch=10) == pytest.approx(share) and share > 0
+
+
+def test_standardise_sets_the_unit_and_changes_no_prediction(net):
+    x = fashion("test").x[:600]
+    features, logits = net.features(x), net(x)
+    standardise(net, x)
+    assert net.features(x).var(dim=0).mean().item() == pytest.approx(1, rel=1e-4)
+    assert torch.allclose(net(x), logits, atol=1e-4)
+    assert torch.allclose(net.features(x) * (features.sum() / net.features(x).sum()), features, atol=1e-4)
