@@ -31,6 +31,7 @@ html_theme = "sphinx_book_theme"
 html_title = "edu_diffusion"
 html_static_path = ["_static"]
 html_css_files = ["course.css"]
+html_js_files = [("course.js", {"defer": "defer", "priority": 600})]  # after MathJax
 html_theme_options = {
     "use_download_button": True,
     "use_fullscreen_button": False,
@@ -40,4 +41,6 @@ html_theme_options = {
 }
 if address():
     html_theme_options |= {"repository_url": address(), "use_repository_button": True, "use_issues_button": True}
+add_module_names = False
+toc_object_entries_show_parents = "hide"
 copybutton_prompt_text = r"\$ |>>> "

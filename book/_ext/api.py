@@ -21,12 +21,18 @@ def room(name: str) -> str:
             thing = getattr(module, key)
             groups.setdefault(home(thing, module.__name__), {})[key] = thing
     parts = [docstring(package)]
-    for where, things in groups.items():
+    for where in sorted(groups, key=lambda where: reading_order(where, package)):
         if where != name:
             parts.append(f"## {where.removeprefix(name + '.')}\n\n{docstring(importlib.import_module(where))}")
-        prefix = name if hasattr(package, "__all__") else where
-        parts += [entry(prefix, key, thing) for key, thing in sorted(things.items(), key=lambda item: line_of(item[1]))]
+        parts.append(f"```{{py:currentmodule}} {name if hasattr(package, '__all__') else where}\n```")
+        parts += [entry(key, thing) for key, thing in sorted(groups[where].items(), key=lambda item: line_of(item[1]))]
     return "\n\n".join(parts)
+
+
+def reading_order(where: str, package: ModuleType) -> int:
+    """A file's place: where the package's docstring first names it; files that are not named come last."""
+    found = (package.__doc__ or "").find(where.split(".")[-1])
+    return found if found >= 0 else 10**6
 
 
 def files(package: ModuleType) -> list[ModuleType]:
@@ -71,7 +77,8 @@ def signature(thing: object) -> str:
     except (TypeError, ValueError):
         return "(...)"
     text = re.sub(r"<function (\w+)[^>]*>|<[\w.]*?(\w+) object[^>]*>", r"\1\2", text)
-    return re.sub(r"\b(?:[a-zA-Z_]\w*\.)+(?=[A-Za-z_])", "", text)
+    text = re.sub(r"\b(?:[a-zA-Z_]\w*\.)+(?=[A-Za-z_])", "", text)
+    return re.sub(r"(?<=[:>|] )'(\w+)'", r"\1", text)
 
 
 def block(kind: str, head: str, body: str, ticks: int) -> str:
@@ -79,14 +86,13 @@ def block(kind: str, head: str, body: str, ticks: int) -> str:
     return f"{fence}{{py:{kind}}} {head}\n\n{body}\n{fence}"
 
 
-def entry(module: str, key: str, thing: object) -> str:
+def entry(key: str, thing: object) -> str:
     """One name as a MyST directive of the Python domain, a class with its public methods."""
-    head = f"{module}.{key}"
     if inspect.isclass(thing):
-        return block("class", head + signature(thing), class_body(thing), 5)
+        return block("class", key + signature(thing).removesuffix(" -> None"), class_body(thing), 5)
     if callable(thing) and hasattr(thing, "__code__"):
-        return block("function", head + signature(thing), docstring(thing), 5)
-    return block("data", head, docstring(thing) if type(thing).__module__.startswith("edu_diffusion") else "", 5)
+        return block("function", key + signature(thing), docstring(thing), 5)
+    return block("data", key, docstring(thing) if type(thing).__module__.startswith("edu_diffusion") else "", 5)
 
 
 def class_body(cls: type) -> str:
