@@ -30,8 +30,8 @@ def room(name: str) -> str:
 
 
 def reading_order(where: str, package: ModuleType) -> int:
-    """A file's place: where the package's docstring first names it; files that are not named come last."""
-    found = (package.__doc__ or "").find(where.split(".")[-1])
+    """A file's place: where the package's docstring last names it; files that are not named come last."""
+    found = (package.__doc__ or "").rfind(where.split(".")[-1])
     return found if found >= 0 else 10**6
 
 
