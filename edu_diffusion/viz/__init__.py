@@ -21,6 +21,7 @@ Sliders that move with no kernel, in JupyterLab and in the book
     explore(draw, range(0, 1001, 50), "Six clothes dissolve", "t")                 draw(t) returns a picture
     explore2({"linear": f, "cosine": g}, times, "...", "t", choice="schedule")     buttons and a slider
     schedule_explorer(images)        reverse_scrubber(sample(...))        x0_viewer(denoiser, images)
+    schedule_lab(images)                                         every knob free, for a running kernel only
 
 While something runs
     for log in LivePlot("DDPM").watch(train(...), samples=draw_eight): ...
@@ -38,7 +39,8 @@ from edu_diffusion.viz.grids import compare, grid
 from edu_diffusion.viz.live import LivePlot, progress
 from edu_diffusion.viz.picture import Picture, show
 from edu_diffusion.viz.plots import curves, scatter2d, vector_field
-from edu_diffusion.viz.processes import reverse_scrubber, schedule_explorer, x0_viewer
+from edu_diffusion.viz.processes import reverse_scrubber, x0_viewer
+from edu_diffusion.viz.schedules import schedule_explorer, schedule_lab
 from edu_diffusion.viz.source import Source, source
 from edu_diffusion.viz.tables import Table, table
 
@@ -61,6 +63,7 @@ __all__ = [
     "reverse_scrubber",
     "scatter2d",
     "schedule_explorer",
+    "schedule_lab",
     "show",
     "source",
     "style",

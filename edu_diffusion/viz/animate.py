@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable
+from numbers import Real
 
 from PIL import Image
 
@@ -11,12 +12,12 @@ from edu_diffusion.viz.picture import Picture, checked_alt, show
 _FAST_FRAMES = 5
 
 
-def animate(frames: Iterable, alt: str, *, fps: float = 8, hold: float = 1.5, loop: bool = True) -> Picture:
+def animate(frames: Iterable, alt: str, *, fps: Real = 8, hold: Real = 1.5, loop: bool = True) -> Picture:
     """Frames one after the other as one picture, an animated WebP, which JupyterLab and the book both play.
 
     A frame is a `Picture`, a figure or a tensor of images; all need the same size. `hold` is how long, in seconds,
-    the last frame stays; `loop=False` plays once. A reader cannot stop it: where they should, use `explore` with
-    `play=True`. `alt` tells what happens from first frame to last. In fast mode only the first frames are made.
+    the last frame stays; `loop=False` plays once. A reader cannot stop it: where they should, use `explore`.
+    `alt` tells what happens from first frame to last. In fast mode only the first five frames are made.
 
     Raises: ValueError for fewer than two frames, frames of different sizes, or fps outside 0.2..50.
     """

@@ -6,6 +6,7 @@ and every one has enough contrast on the white ground that all pictures carry, o
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Real
 
 import matplotlib
 from matplotlib import pyplot as plt
@@ -69,7 +70,7 @@ def ramp(n: int) -> list[str]:
     return [matplotlib.colors.to_hex(colours(0.85 * i / max(n - 1, 1))) for i in range(n)]
 
 
-def figure(columns: int = 1, rows: int = 1, *, width: float = 7.0, height: float = 3.2, **kwargs):
+def figure(columns: int = 1, rows: int = 1, *, width: Real = 7.0, height: Real = 3.2, **kwargs):
     """A figure in the course's style and its axes, as `plt.subplots` gives them.
 
     `width` and `height` are in inches for the whole figure; an inch shows as 100 pixels on the page, and a notebook

@@ -36,25 +36,23 @@ class Explorer(widgets.VBox):
         return f"Explorer: {self.alt}"
 
 
-def explore(frames: Frames, labels: Sequence[object], alt: str, name: str = "", *, start: int = 0, play: bool = False):
+def explore(frames: Frames, labels: Sequence[object], alt: str, name: str = "", *, start: int = 0) -> Explorer:
     """A slider over one frame for each label; `name` stands beside it: `explore(draw, range(0, 1001, 50), ..., "t")`.
 
     `frames` is a list of frames, or a function that makes one from a label. A frame is a picture, a figure or a tensor
     of images, or a tuple of such and of strings: they stand one below the other, a string as a caption.
 
     The slider shows the label, and each picture's alt text is `alt` with the label added. `start` is the position
-    shown first; `play=True` adds a button that runs through the frames. 20 to 40 frames are a good number.
-    In fast mode only five frames are made.
+    shown first. 20 to 40 frames are a good number. In fast mode only five are made.
 
     Raises: ValueError if frames and labels differ in number, or there are fewer than two or more than 60.
     """
     frames, labels, start = _thinned(frames, list(labels), start)
     html_frames = _html_frames(frames, labels, checked_alt(alt), name)
-    stack = _stack(html_frames, start)
+    stack = widgets.Stack(html_frames, selected_index=start)
     slider = _slider(labels, name, start)
     widgets.jslink((slider, "index"), (stack, "selected_index"))
-    controls = [slider, _player(slider, len(labels), start)] if play else [slider]
-    return Explorer([widgets.HBox(controls), stack], checked_alt(alt), html_frames)
+    return Explorer([slider, stack], checked_alt(alt), html_frames)
 
 
 def explore2(
@@ -65,7 +63,7 @@ def explore2(
     *,
     choice: str = "",
     start: int = 0,
-):
+) -> Explorer:
     """Buttons for the choices, and one slider for all of them: `explore2({"linear": f, "cosine": g}, times, ..., "t")`.
 
     Each choice has its frames, as in `explore`, and all share the slider's labels; `choice` names the buttons.
@@ -78,9 +76,13 @@ def explore2(
     for key, frames in choices.items():
         frames, labels, first = _thinned(frames, all_labels, start)
         made = _html_frames(frames, labels, f"{checked_alt(alt)}, {key}", name)
-        stacks.append(_stack(made, first))
+        stacks.append(widgets.Stack(made, selected_index=first))
         every += made
-    slider, buttons, outer = _slider(labels, name, first), _buttons(choices, choice), _stack(stacks, 0)
+    slider, buttons, outer = (
+        _slider(labels, name, first),
+        _buttons(choices, choice),
+        widgets.Stack(stacks, selected_index=0),
+    )
     for stack in stacks:
         widgets.jslink((slider, "index"), (stack, "selected_index"))
     widgets.jslink((buttons, "index"), (outer, "selected_index"))
@@ -109,30 +111,25 @@ def _html_frames(frames: Frames, labels: list, alt: str, name: str) -> list[widg
     shared, out = {}, []
     for i, label in enumerate(labels):
         where = f"{name} = {label}" if name else str(label)
-        content = _content(frames(label) if callable(frames) else frames[i], f"{alt}, {where}")
-        out.append(widgets.HTML(content, _dom_classes=[FRAME], **shared))
+        frame = frames(label) if callable(frames) else frames[i]
+        out.append(widgets.HTML(content(frame, f"{alt}, {where}"), _dom_classes=[FRAME], **shared))
         shared = {"layout": out[0].layout, "style": out[0].style}
     return out
 
 
-def _content(frame: object, alt: str) -> str:
+def content(frame: object, alt: str) -> str:
     """A frame's HTML; the captions in a tuple go into the alt text of its first picture too."""
     if not isinstance(frame, tuple):
         picture = frame if isinstance(frame, Picture) else show(frame, alt)
         return picture.small(alt).html
-    caption = " ".join(part for part in frame if isinstance(part, str))
-    alts = [f"{alt}. {caption}" if caption else alt]
+    alts = [". ".join([alt, *(part for part in frame if isinstance(part, str))])]
     out = []
     for part in frame:
         if isinstance(part, str):
             out.append(f"<div>{html.escape(part)}</div>")
         else:
-            out.append(_content(part, alts.pop() if alts else getattr(part, "alt", alt)))
+            out.append(content(part, alts.pop() if alts else getattr(part, "alt", alt)))
     return "".join(out)
-
-
-def _stack(children: Sequence[widgets.Widget], index: int) -> widgets.Stack:
-    return widgets.Stack(children, selected_index=index)
 
 
 def _slider(labels: list, name: str, start: int) -> widgets.SelectionSlider:
@@ -150,9 +147,3 @@ def _buttons(choices: Mapping[str, object], name: str) -> widgets.ToggleButtons:
     return widgets.ToggleButtons(
         options=list(choices), index=0, description=name, style={"button_width": "auto", "description_width": "initial"}
     )
-
-
-def _player(slider: widgets.SelectionSlider, n: int, start: int) -> widgets.Play:
-    player = widgets.Play(min=0, max=n - 1, value=start, interval=250, show_repeat=False)
-    widgets.jslink((player, "value"), (slider, "index"))
-    return player

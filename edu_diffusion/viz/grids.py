@@ -19,7 +19,7 @@ _WIDEST = 750  # page pixels of a notebook's column
 
 
 def grid(
-    images: Float[Tensor, "n c h w"],
+    images: Float[Tensor, "..."],
     *,
     alt: str | None = None,
     columns: int | None = None,
@@ -27,9 +27,10 @@ def grid(
     scale: int | None = None,
     clip: bool = False,
 ) -> Picture:
-    """Images in [-1, 1], grey or colour, as one picture; each pixel becomes `scale` by `scale` pixels of the page.
+    """Images (n, c, h, w) in [-1, 1], grey or colour, as one picture.
 
-    `labels` are written under the images, one each. `clip=True` cuts values to [-1, 1] first, for noisy x_t.
+    Each pixel becomes `scale` by `scale` pixels of the page, by default so that an image is about 60 wide. `labels`
+    are written under the images, one each. `clip=True` cuts values to [-1, 1] first, for noisy x_t.
 
     Raises: ValueError if the shape is not (n, 1 or 3, h, w), a value lies outside [-1, 1], or labels do not match.
     """
@@ -45,7 +46,7 @@ def grid(
 
 
 def compare(
-    rows: Mapping[str, Float[Tensor, "n c h w"]],
+    rows: Mapping[str, Float[Tensor, "..."]],
     *,
     columns: Sequence[object] | None = None,
     alt: str | None = None,

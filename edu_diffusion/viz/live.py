@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import cycle
+from numbers import Real
 from typing import TypeVar
 
 import ipywidgets as widgets
@@ -51,7 +52,7 @@ class LivePlot:
     """
 
     def __init__(
-        self, title: str, *, every: float = 2.0, samples_every: float = 10.0, losses: Sequence[str] | None = None
+        self, title: str, *, every: Real = 2.0, samples_every: Real = 10.0, losses: Sequence[str] | None = None
     ):
         self.title, self.every, self.samples_every, self.losses = checked_alt(title), every, samples_every, losses
         self.widget = Status(f"LivePlot: {self.title}")
@@ -81,7 +82,7 @@ class LivePlot:
         finally:
             if hasattr(logs, "close"):
                 logs.close()
-            if log is not None:
+            if self.steps:
                 self._draw(log, done=True)
 
     def _add(self, log: object) -> None:
@@ -135,7 +136,7 @@ class LivePlot:
 class _Every:
     """Calls a function each `seconds`, or each ten times what it took if that is longer; in fast mode never."""
 
-    def __init__(self, seconds: float):
+    def __init__(self, seconds: Real):
         self.seconds, self.last, self.cost = seconds, time.monotonic(), 0.0
 
     def __call__(self, function: Callable, *args) -> None:
@@ -191,5 +192,5 @@ def _status(log: object, done: bool) -> str:
     return f"step {log.step:,} of {log.steps:,} · {log.images_per_second:,.0f} images a second · {clock}"
 
 
-def _clock(seconds: float) -> str:
+def _clock(seconds: Real) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}" if math.isfinite(seconds) else "?"

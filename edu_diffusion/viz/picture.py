@@ -129,7 +129,7 @@ def _grey_palette(image: Image.Image, colours: int) -> Image.Image:
     return out
 
 
-def checked_alt(alt: str) -> str:
+def checked_alt(alt: object) -> str:
     """`alt` itself, or a ValueError that says what to write."""
     if not isinstance(alt, str) or not alt.strip():
         raise ValueError(f"a picture needs alt text: a sentence that says what it shows. Got alt = {alt!r}")

@@ -1,6 +1,7 @@
 """The few plots that lessons repeat: curves with a floor, clouds of points side by side, fields of arrows."""
 
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from edu_diffusion.viz.colours import DATA, FLOOR, MODEL, NOISE, SERIES, figure, ramp
 from edu_diffusion.viz.picture import Picture, show
 
-Numbers = Sequence[float] | np.ndarray | Tensor
+Numbers = Sequence | np.ndarray | Tensor
 
 
 def curves(
@@ -20,13 +21,13 @@ def curves(
     xlabel: str,
     ylabel: str,
     colours: Sequence[str] | None = None,
-    floor: float | None = None,
+    floor: Real | None = None,
     floor_label: str = "floor: real against real",
     logx: bool = False,
     logy: bool = False,
     markers: bool = False,
-    width: float = 6.0,
-    height: float = 3.4,
+    width: Real = 6.0,
+    height: Real = 3.4,
 ) -> Picture:
     """Lines in one plot: `{"label": y}` over a common `x`, or `{"label": (x, y)}`.
 
@@ -56,8 +57,8 @@ def scatter2d(
     alt: str,
     *,
     colours: Mapping[str, str] | None = None,
-    limit: float | None = None,
-    size: float = 2.3,
+    limit: Real | None = None,
+    size: Real = 2.3,
 ) -> Picture:
     """Clouds of points (n, 2) side by side, one panel a title, all with the same limits and square.
 
@@ -87,11 +88,11 @@ def vector_field(
     fields: Mapping[str, Callable[[Tensor], Tensor]],
     alt: str,
     *,
-    limit: float,
+    limit: Real,
     points: Tensor | None = None,
     colour: str = MODEL,
     arrows: int = 17,
-    size: float = 3.0,
+    size: Real = 3.0,
 ) -> Picture:
     """Arrows of each function (n, 2) -> (n, 2) over the square from -limit to limit, one panel a title.
 
@@ -117,12 +118,12 @@ def _role(name: str) -> str:
     return next((colour for word, colour in (("data", DATA), ("noise", NOISE)) if word in name.lower()), MODEL)
 
 
-def _panels(n: int, size: float):
+def _panels(n: int, size: Real):
     fig, axes = figure(n, width=size * n, height=size + 0.35, squeeze=False)
     return fig, axes[0]
 
 
-def _square(ax, limit: float, title: str) -> None:
+def _square(ax, limit: Real, title: str) -> None:
     ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", title=title)
     ax.locator_params(nbins=5)
 

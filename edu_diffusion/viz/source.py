@@ -3,7 +3,6 @@
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable
 
 
 class Source:
@@ -19,7 +18,7 @@ class Source:
         return f"Source of {self.name}, {self.where}"
 
 
-def source(thing: Callable | type, *, docstring: bool = True) -> Source:
+def source(thing: object, *, docstring: bool = True) -> Source:
     """The source of a function, method or class of the package, as the last line of a cell.
 
     `docstring=False` leaves the docstrings out, where the lesson has just said the same.
