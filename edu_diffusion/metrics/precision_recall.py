@@ -39,12 +39,13 @@ def manifold(features: Float[Tensor, "n f"], k: int = 3, chunk: int = 1000) -> M
     return Manifold(features, torch.cat(radii))
 
 
-def precision_recall(generated: Float[Tensor, "n f"], real: Float[Tensor, "m f"], *, k: int = 3) -> tuple[float, float]:
+def precision_recall(*, generated: Float[Tensor, "n f"], real: Float[Tensor, "m f"], k: int = 3) -> tuple[float, float]:
     """Precision and recall, each in 0..1.
 
     Precision is the share of generated features inside the manifold of the real ones: fidelity. Recall is the
     share of real features inside the manifold of the generated ones: diversity. Both depend on the number of
-    samples, so compare models at one count, and real against real at the same count as the best one can do.
+    samples, so compare models at one count, and real against real at the same count as the best one can do. The
+    sets go by name, because swapping them would swap the two numbers.
 
     Raises: ValueError for features that are not finite or differ in length, or sets of no more than k.
     Source: Kynkäänniemi et al. 2019, arXiv:1904.06991, eq. 1 to 3; k = 3 as there.

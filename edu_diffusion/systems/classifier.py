@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from edu_diffusion.data import LabelledImages
+from edu_diffusion.data import LabelledImages, fashion
 from edu_diffusion.types import Batch, Rng
 
 
@@ -71,6 +71,10 @@ class ClassifierRecipe:
             raise ValueError("a classifier learns from labels, but this batch has none: give Batches data with y")
         logits = self.modules["net"](batch.x)
         yield "net", F.cross_entropy(logits, batch.y), {"accuracy": (logits.argmax(1) == batch.y).float().mean()}
+
+    def finish(self) -> None:
+        """What is left to do after training: give the features their unit, by 10,000 training pictures."""
+        standardise(self.net, fashion("train")[slice(10_000)].x)
 
 
 @torch.no_grad()

@@ -44,9 +44,9 @@ def test_other_shapes_are_refused(net):
 def test_a_short_training_learns(net):
     recipe, test = ClassifierRecipe(net), fashion("test")
     batches = Batches(fashion(), 64, seed=0, flip=True)
-    *_, last = train(recipe, batches, {"net": adamw(net.parameters(), 2e-3, warmup=10)}, steps=60)
-    assert last.metrics["accuracy"] > 0.6
-    assert accuracy(net, LabelledImages(test.levels[:1000], test.y[:1000])) > 0.65
+    *_, last = train(recipe, batches, {"net": adamw(net.parameters(), 2e-3, warmup=10)}, steps=40)
+    assert last.metrics["accuracy"] > 0.5
+    assert accuracy(net, LabelledImages(test.levels[:500], test.y[:500])) > 0.6
 
 
 def test_a_batch_without_labels_is_refused(net):
@@ -65,9 +65,11 @@ def test_accuracy_counts_right_answers_over_all_batches():
 
 
 def test_standardise_sets_the_unit_and_changes_no_prediction(net):
-    x = fashion("test").x[:600]
+    x = fashion("test").x[:100]
+    net.requires_grad_(False)
     features, logits = net.features(x), net(x)
     standardise(net, x)
     assert net.features(x).var(dim=0).mean().item() == pytest.approx(1, rel=1e-4)
     assert torch.allclose(net(x), logits, atol=1e-4)
+    standardise(net, x)  # once more changes nothing
     assert torch.allclose(net.features(x) * (features.sum() / net.features(x).sum()), features, atol=1e-4)
