@@ -1,5 +1,266 @@
-"""Exercises of lesson ddpm."""
+"""Exercises of lesson ddpm: the loss, the step back, and the ways in which both go wrong."""
 
-from edu_diffusion.exercises.core import Exercise
+import math
 
-EXERCISES: list[Exercise] = []
+import torch
+from torch import Tensor
+
+from edu_diffusion.diffusion import linear
+from edu_diffusion.exercises.core import Exercise, Mistake
+
+SCHEDULE = linear()
+
+
+def _normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def toy_net(x_t: Tensor, t: Tensor) -> Tensor:
+    """A network that is no network: it depends on x_t and on t, in the units it was "trained" with."""
+    return torch.tanh(x_t) * (1 + t.float().reshape(-1, 1) / 1000)
+
+
+def _mixed(x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+    return SCHEDULE.signal(t, x0) * x0 + SCHEDULE.noise(t, x0) * eps
+
+
+def _squared(error: Tensor) -> Tensor:
+    return error.square().flatten(1).mean(1)
+
+
+def loss(net, x0, t, eps):
+    schedule = linear()
+    x_t = schedule.signal(t, x0) * x0 + schedule.noise(t, x0) * eps
+    return (eps - net(x_t, t.float())).square().flatten(1).mean(1)
+
+
+def _loss_with_beta(net, x0, t, eps):
+    beta = SCHEDULE.beta(t, t - 1, x0)
+    return _squared(eps - net((1 - beta).sqrt() * x0 + beta.sqrt() * eps, t.float()))
+
+
+def _loss_with_variance(net, x0, t, eps):
+    return _squared(eps - net(SCHEDULE.signal(t, x0) * x0 + SCHEDULE.noise(t, x0) ** 2 * eps, t.float()))
+
+
+LOSS = Exercise(
+    "ddpm.loss",
+    "Write loss(net, x0, t, eps): L_simple of DDPM eq. 14, one number for each example, for the schedule linear() and "
+    "a net(x_t, t) that guesses eps.",
+    "Mix first: x_t = signal x0 + noise eps, with schedule.signal(t, x0) and schedule.noise(t, x0). Then compare eps "
+    "with net(x_t, t), square, and take the mean over everything but the batch.",
+    loss,
+    [
+        Mistake(
+            "you mixed with one step's beta, sqrt(1 - beta) and sqrt(beta). x_t has the noise of all steps up to t: "
+            "use signal = sqrt(alpha_bar) and noise = sqrt(1 - alpha_bar).",
+            _loss_with_beta,
+        ),
+        Mistake(
+            "you multiplied eps by the variance 1 - alpha_bar. Noise is multiplied by a standard deviation: its "
+            "square root.",
+            _loss_with_variance,
+        ),
+        Mistake(
+            "you compared the network's output with x0. This network guesses the noise: compare it with eps.",
+            lambda net, x0, t, eps: _squared(x0 - net(_mixed(x0, t, eps), t.float())),
+        ),
+        Mistake(
+            "you gave the network t / T. It was trained on t = 1..1000, so for it every t / T is about 0.",
+            lambda net, x0, t, eps: _squared(eps - net(_mixed(x0, t, eps), t.float() / SCHEDULE.T)),
+        ),
+        Mistake(
+            "you gave the network the clean x0. It must see x_t, with the noise in it.",
+            lambda net, x0, t, eps: _squared(eps - net(x0, t.float())),
+        ),
+        Mistake(
+            "you returned one number for the whole batch. Keep one for each example, the mean over all but the first "
+            "axis.",
+            lambda net, x0, t, eps: (eps - net(_mixed(x0, t, eps), t.float())).square().mean(),
+        ),
+    ],
+    lambda: [(toy_net, _normal(6, 3), torch.tensor([1, 10, 100, 400, 700, 1000]), _normal(6, 3, seed=1))],
+)
+
+
+def step(eps_hat, x_t, t, z):
+    schedule = linear()
+    beta, alpha_bar = schedule.beta(t, t - 1, x_t), schedule.alpha_bar[t].item()
+    mean = (x_t - beta / math.sqrt(1 - alpha_bar) * eps_hat) / math.sqrt(1 - beta)
+    sigma = math.sqrt(schedule.beta_tilde(t, t - 1, x_t))
+    return mean + sigma * z if t > 1 else mean
+
+
+def _step(
+    eps_hat, x_t, t, z, *, noisy_end=False, large=False, variance=False, alpha=False, unscaled=False, bare_beta=False
+):
+    """One step with any of the usual mistakes."""
+    beta, alpha_bar = SCHEDULE.beta(t, t - 1, x_t), SCHEDULE.alpha_bar[t].item()
+    spread = beta if alpha else 1 - alpha_bar
+    factor = beta if bare_beta else beta / math.sqrt(spread)
+    mean = (x_t - factor * eps_hat) / (1 if unscaled else math.sqrt(1 - beta))
+    sigma2 = beta if large or noisy_end else SCHEDULE.beta_tilde(t, t - 1, x_t)
+    if t == 1 and not noisy_end:
+        return mean
+    return mean + (sigma2 if variance else math.sqrt(sigma2)) * z
+
+
+def _wrong(**kinds):
+    return lambda eps_hat, x_t, t, z: _step(eps_hat, x_t, t, z, **kinds)
+
+
+def _step_inputs() -> list[tuple]:
+    return [
+        (_normal(5, 2, seed=t), _normal(5, 2, seed=t + 1), t, _normal(5, 2, seed=t + 2)) for t in (1000, 500, 100, 2, 1)
+    ]
+
+
+STEP = Exercise(
+    "ddpm.step",
+    "Write step(eps_hat, x_t, t, z): from x_t to x_(t-1), Algorithm 2 of DDPM, for the schedule linear() and the "
+    "variance beta_tilde. z is standard normal.",
+    "The mean is (x_t - beta / sqrt(1 - alpha_bar) eps_hat) / sqrt(1 - beta). Then add sqrt(beta_tilde) z, unless "
+    "nothing comes after.",
+    step,
+    [
+        Mistake(
+            "you add noise at the last step (t = 1) as well. Nothing comes after it to remove that noise: return the "
+            "mean there.",
+            _wrong(noisy_end=True),
+        ),
+        Mistake(
+            "your noise has variance beta, the paper's other choice ('fixed large'). Here beta_tilde is asked for.",
+            _wrong(large=True),
+        ),
+        Mistake(
+            "you multiply z by the variance beta_tilde. A standard deviation belongs there: its square root.",
+            _wrong(variance=True),
+        ),
+        Mistake(
+            "you divide by sqrt(1 - alpha_t), which is sqrt(beta). alpha_bar, the product of all alphas up to t, "
+            "belongs there.",
+            _wrong(alpha=True),
+        ),
+        Mistake(
+            "you subtract beta times eps. The factor is beta / sqrt(1 - alpha_bar).",
+            _wrong(bare_beta=True),
+        ),
+        Mistake(
+            "you forgot to divide by sqrt(1 - beta): a step forwards shrinks the data, so a step back must enlarge it.",
+            _wrong(unscaled=True),
+        ),
+    ],
+    _step_inputs,
+)
+
+
+def respace(alpha_bar, t, s):
+    return 1 - alpha_bar[t] / alpha_bar[s]
+
+
+def _product_of_one(alpha_bar, t, s):
+    return 1 - alpha_bar[t] / alpha_bar[t - 1]
+
+
+RESPACE = Exercise(
+    "ddpm.respace",
+    "Write respace(alpha_bar, t, s): the variance of the noise that is added from time s to time t, for any s < t.",
+    "For neighbours beta_t = 1 - alpha_bar[t] / alpha_bar[t - 1]. Which table entry is 'the time before' if steps are "
+    "left out?",
+    respace,
+    [
+        Mistake(
+            "you used the beta of one step, from t - 1 to t. A sampler that jumps from t to s must remove the noise "
+            "of all steps between: divide by alpha_bar[s].",
+            _product_of_one,
+        ),
+        Mistake(
+            "you subtracted instead of dividing. alpha_bar is a product, so what happened between s and t is a ratio.",
+            lambda alpha_bar, t, s: alpha_bar[s] - alpha_bar[t],
+        ),
+        Mistake(
+            "you are off by one: alpha_bar has an entry for t = 0, so alpha_bar[t] is already the entry of time t.",
+            lambda alpha_bar, t, s: 1 - alpha_bar[t - 1] / alpha_bar[max(s - 1, 0)],
+        ),
+        Mistake(
+            "that is what is left of the signal, alpha; beta is 1 minus it.",
+            lambda alpha_bar, t, s: alpha_bar[t] / alpha_bar[s],
+        ),
+    ],
+    lambda: [(SCHEDULE.alpha_bar, t, s) for t, s in ((1000, 950), (500, 250), (100, 50), (50, 0))],
+)
+
+
+def clip(x_t, x0, eps, alpha_bar):
+    x0 = x0.clamp(-1, 1)
+    return x0, (x_t - math.sqrt(alpha_bar) * x0) / math.sqrt(1 - alpha_bar)
+
+
+def _clip_and_divide_by(x_t, x0, divisor, signal):
+    x0 = x0.clamp(-1, 1)
+    return x0, (x_t - signal * x0) / divisor
+
+
+def _clip_inputs() -> list[tuple]:
+    x0, eps = 1.5 * _normal(6, 2), _normal(6, 2, seed=1)
+    return [(math.sqrt(a) * x0 + math.sqrt(1 - a) * eps, x0, eps, a) for a in (0.9, 0.5, 0.05)]
+
+
+CLIP = Exercise(
+    "ddpm.clip",
+    "Write clip(x_t, x0, eps, alpha_bar): the predicted x0 cut to [-1, 1], and the eps that belongs to it. Return "
+    "both.",
+    "x_t = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) eps holds before and after. Solve it for eps.",
+    clip,
+    [
+        Mistake(
+            "you clipped x0 and left eps as it was. Now the two contradict each other: x_t = signal x0 + noise eps no "
+            "longer holds. Compute eps from x_t and the new x0.",
+            lambda x_t, x0, eps, alpha_bar: (x0.clamp(-1, 1), eps),
+        ),
+        Mistake(
+            "you clipped eps too. Only pixels have a range; noise may be of any size.",
+            lambda x_t, x0, eps, alpha_bar: (x0.clamp(-1, 1), eps.clamp(-1, 1)),
+        ),
+        Mistake(
+            "you divided by the variance 1 - alpha_bar. The factor of eps is its square root.",
+            lambda x_t, x0, eps, a: _clip_and_divide_by(x_t, x0, 1 - a, math.sqrt(a)),
+        ),
+        Mistake(
+            "you clipped to [0, 1]. The pictures of this course are in [-1, 1].",
+            lambda x_t, x0, eps, a: (x0.clamp(0, 1), (x_t - math.sqrt(a) * x0.clamp(0, 1)) / math.sqrt(1 - a)),
+        ),
+    ],
+    _clip_inputs,
+)
+
+
+def weight(beta, alpha_bar, sigma2):
+    return beta**2 / (2 * sigma2 * (1 - beta) * (1 - alpha_bar))
+
+
+WEIGHT = Exercise(
+    "ddpm.weight",
+    "Write weight(beta, alpha_bar, sigma2): the factor in front of ||eps - eps_hat||^2 in DDPM eq. 12; sigma2 is the "
+    "variance of the step.",
+    "Put the two means, each written with its eps, into the squared distance over 2 sigma2. x_t cancels.",
+    weight,
+    [
+        Mistake(
+            "you divided by alpha_bar; the noise's share 1 - alpha_bar belongs there.",
+            lambda b, a, v: b**2 / (2 * v * (1 - b) * a),
+        ),
+        Mistake(
+            "you took sigma2 for a standard deviation and squared it once more.",
+            lambda b, a, v: b**2 / (2 * v**2 * (1 - b) * (1 - a)),
+        ),
+        Mistake(
+            "beta must be squared: the error's factor in the mean is squared.",
+            lambda b, a, v: b / (2 * v * (1 - b) * (1 - a)),
+        ),
+        Mistake("the 2 of the Gaussian's exponent is missing.", lambda b, a, v: b**2 / (v * (1 - b) * (1 - a))),
+    ],
+    lambda: [(0.02, 0.1, 0.015), (0.001, 0.9, 0.0008), (0.01, 0.5, 0.007)],
+)
+
+EXERCISES: list[Exercise] = [LOSS, STEP, RESPACE, CLIP, WEIGHT]
