@@ -2,7 +2,7 @@
 
 One process, one denoiser, one sampling loop, one training loop; everything else is a part put into those four.
 
-- `edu_diffusion.diffusion`: the mathematics (schedules, prediction, losses, samplers, guidance, likelihood); knows no network.
+- `edu_diffusion.diffusion`: the mathematics (schedules, losses, samplers, guidance, likelihood); knows no network.
 - `edu_diffusion.nets`: building blocks and networks; knows no diffusion.
 - `edu_diffusion.systems`: one file a system of the course: its networks, its objective, how it generates.
 - `edu_diffusion.training`, `data`, `metrics`, `zoo`, `exercises`, `viz`: what their names say.

@@ -85,8 +85,8 @@ class ClassifierFree(Wrapper):
 class ClassifierGuided(Wrapper):
     """Classifier guidance on the score: eps moves by -noise scale times the gradient of log p(y | x_t).
 
-    `log_prob(x_t, t)` is a classifier trained on noisy images, with y inside. scale 0 is off here, since the classifier's
-    gradient is added to the model's own score.
+    `log_prob(x_t, t)` is a classifier trained on noisy images, with y inside. Here scale 0 is off, since the
+    classifier's gradient is added to the model's own score.
 
     Source: ADM (arXiv:2105.05233), algorithm 2 and eq. 14.
     """

@@ -1,8 +1,8 @@
 """Exercises: what a learner fills in, and how it is checked.
 
-    exercise("forward.q_sample").check(my_function)
-    exercise("forward.q_sample").hint()
-    exercise("forward.q_sample").solution()
+exercise("forward.q_sample").check(my_function)
+exercise("forward.q_sample").hint()
+exercise("forward.q_sample").solution()
 """
 
 import difflib
@@ -10,7 +10,9 @@ import difflib
 from edu_diffusion.exercises import ddpm, forward, reverse, start, unet
 from edu_diffusion.exercises.core import Exercise, Mistake, Reply
 
-ALL: dict[str, Exercise] = {one.name: one for module in (start, forward, reverse, unet, ddpm) for one in module.EXERCISES}
+ALL: dict[str, Exercise] = {
+    one.name: one for module in (start, forward, reverse, unet, ddpm) for one in module.EXERCISES
+}
 
 
 def exercise(name: str) -> Exercise:

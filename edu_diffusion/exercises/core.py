@@ -1,7 +1,7 @@
 """What an exercise is: a question, a solution, the usual mistakes, and inputs on which they all differ.
 
-A check runs the learner's answer on fixed inputs. If the result is not the solution's, it is compared with what each known
-mistake would give: the learner is told which one it was, not only that it is wrong.
+A check runs the learner's answer on fixed inputs. If the result is not the solution's, it is compared with what each
+known mistake would give: the learner is told which one it was, not only that it is wrong.
 """
 
 import inspect
@@ -33,8 +33,8 @@ class Reply:
         return f"{'Right' if self.right else 'Not yet'}: {self.text}"
 
     def _repr_html_(self) -> str:
-        colour = "#2a7d4f" if self.right else "#b5451b"
-        return f'<p style="border-left:4px solid {colour};padding-left:0.7em"><b>{repr(self).split(":")[0]}.</b> {escape(self.text)}</p>'
+        colour, verdict = ("#2a7d4f", "Right") if self.right else ("#b5451b", "Not yet")
+        return f'<p style="border-left:4px solid {colour};padding-left:0.7em"><b>{verdict}.</b> {escape(self.text)}</p>'
 
 
 @dataclass(frozen=True)
@@ -109,5 +109,6 @@ def _close(a: object, b: object, tolerance: float) -> bool:
 
 def _numbers(a: object, b: object) -> bool:
     return all(
-        (isinstance(x, int | float) and not isinstance(x, bool)) or (isinstance(x, Tensor) and x.ndim == 0) for x in (a, b)
+        (isinstance(x, int | float) and not isinstance(x, bool)) or (isinstance(x, Tensor) and x.ndim == 0)
+        for x in (a, b)
     )

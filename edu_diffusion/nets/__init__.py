@@ -5,4 +5,16 @@ from edu_diffusion.nets.layers import Down, ResBlock, TimeEmbedding, Up, group_n
 from edu_diffusion.nets.mlp import MLP
 from edu_diffusion.nets.unet import UNet
 
-__all__ = ["MLP", "Attention", "Down", "ResBlock", "TimeEmbedding", "UNet", "Up", "attend", "group_norm", "sinusoid", "zeroed"]
+__all__ = [
+    "MLP",
+    "Attention",
+    "Down",
+    "ResBlock",
+    "TimeEmbedding",
+    "UNet",
+    "Up",
+    "attend",
+    "group_norm",
+    "sinusoid",
+    "zeroed",
+]

@@ -13,7 +13,9 @@ class MLP(nn.Module):
     `vec` is the width of a `Cond`'s vec, if any.
     """
 
-    def __init__(self, size: int = 2, width: int = 128, layers: int = 3, out: int | None = None, vec: int | None = None):
+    def __init__(
+        self, size: int = 2, width: int = 128, layers: int = 3, out: int | None = None, vec: int | None = None
+    ):
         super().__init__()
         self.width = width
         self.enter = nn.Linear(size, width)

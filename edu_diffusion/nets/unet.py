@@ -11,29 +11,46 @@ from edu_diffusion.nets.attention import Attention
 from edu_diffusion.nets.layers import Down, ResBlock, TimeEmbedding, Up, group_norm, zeroed
 from edu_diffusion.types import Cond
 
+Feature = Float[Tensor, "b c h w"]
+
 
 class Stage(nn.Module):
     """A residual block and, at the levels that have it, attention."""
 
-    def __init__(self, inside: int, outside: int, embedding: int, attention: bool, dropout: float, tokens: int | None):
+    def __init__(self, width: int, embedding: int, attention: bool, dropout: float, tokens: int | None):
         super().__init__()
-        self.block = ResBlock(inside, outside, embedding, dropout)
-        self.attention = Attention(outside, token_width=tokens) if attention else None
+        self.block = ResBlock(width, width, embedding, dropout)
+        self.attention = Attention(width, token_width=tokens) if attention else None
 
-    def forward(self, x: Float[Tensor, "b c h w"], embedding: Float[Tensor, "b e"], cond: Cond) -> Tensor:
+    def forward(self, x: Feature, embedding: Float[Tensor, "b e"], cond: Cond) -> Feature:
         """The block, then attention."""
         x = self.block(x, embedding)
         return x if self.attention is None else self.attention(x, cond.tokens, cond.mask)
 
 
+class Joined(nn.Module):
+    """A stage on the way up, which also sees what its twin on the way down saw.
+
+    The two are merged by a 1x1 convolution: a third cheaper than letting the block's 3x3 read both.
+    """
+
+    def __init__(self, stage: Stage, width: int):
+        super().__init__()
+        self.merge, self.stage = nn.Conv2d(2 * width, width, 1), stage
+
+    def forward(self, x: Feature, skip: Feature, embedding: Float[Tensor, "b e"], cond: Cond) -> Feature:
+        """Merge, then the stage."""
+        return self.stage(self.merge(torch.cat([x, skip], dim=1)), embedding, cond)
+
+
 class UNet(nn.Module):
     """A network for x_t, t and a condition.
 
-    `widths` are the channels of each level, finest first; each level has `blocks` stages on the way down and one more
-    on the way up. `attention` says at which levels there is attention. `patch` folds patch x patch pixels into
-    channels at the entrance and unfolds them at the exit: the convolutions then work on a smaller picture. `vec`,
-    `tokens` and `spatial` are the widths of the parts of a `Cond`, where the network is to be given them. `skips` and
-    `time` can be switched off, to see what they are for.
+    `widths` are the channels of each level, finest first; each level has `blocks` stages on the way down, and on the
+    way up a twin of each, which is also handed what its twin saw (the skip). `attention` says which levels have it.
+    `patch` folds patch x patch pixels into channels at the entrance and unfolds them at the exit: the convolutions
+    then work on a smaller picture. `vec`, `tokens` and `spatial` are the widths of the parts of a `Cond`, where the
+    network is to be given them. `skips` and `time` can be switched off, to see what they are for.
 
     Heights and widths must be multiples of `patch`; anything else fits (7 goes to 4 and back to 7).
 
@@ -61,36 +78,29 @@ class UNet(nn.Module):
         if len(widths) != len(attention):
             raise ValueError(f"attention must say yes or no for each of the {len(widths)} levels, got {len(attention)}")
         self.channels, self.spatial, self.patch, self.skips = channels, spatial, patch, skips
-        embedding = 4 * widths[0]
-        self.embed_time = TimeEmbedding(embedding) if time else None
-        self.embed_vec = None if vec is None else nn.Linear(vec, embedding)
-        self.embedding = embedding
+        self.embedding = 4 * widths[0]
+        self.embed_time = TimeEmbedding(self.embedding) if time else None
+        self.embed_vec = None if vec is None else nn.Linear(vec, self.embedding)
 
-        def stage(inside: int, level: int) -> Stage:
-            return Stage(inside, widths[level], embedding, attention[level], dropout, tokens)
+        def stage(level: int) -> Stage:
+            return Stage(widths[level], self.embedding, attention[level], dropout, tokens)
 
-        self.enter = nn.Conv2d((channels + spatial) * patch**2, widths[0], 3, padding=1)
+        first, last = 0, len(widths) - 1
+        self.enter = nn.Conv2d((channels + spatial) * patch**2, widths[first], 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        joined = [widths[0]]  # channels of what the skips carry, in order
         for level, width in enumerate(widths):
-            if level > 0:
-                self.down.append(Down(widths[level - 1], width))
-                joined.append(width)
-            for _ in range(blocks):
-                self.down.append(stage(width, level))
-                joined.append(width)
-        self.middle = stage(widths[-1], len(widths) - 1)
-        width = widths[-1]
-        for level in reversed(range(len(widths))):
-            if level < len(widths) - 1:
-                self.up.append(Up(width, widths[level]))
-                width = widths[level]
-            for _ in range(blocks + 1):
-                self.up.append(stage(width + (joined.pop() if skips else 0), level))
+            self.down.extend(stage(level) for _ in range(blocks))
+            if level < last:
+                self.down.append(Down(width, widths[level + 1]))
+        self.middle = stage(last)
+        for level, width in reversed(list(enumerate(widths))):
+            self.up.extend(Joined(stage(level), width) if skips else stage(level) for _ in range(blocks))
+            if level > first:
+                self.up.append(Up(width, widths[level - 1]))
         self.leave = nn.Sequential(
-            group_norm(width),
+            group_norm(widths[first]),
             nn.SiLU(),
-            zeroed(nn.Conv2d(width, (out_channels or channels) * patch**2, 3, padding=1)),
+            zeroed(nn.Conv2d(widths[first], (out_channels or channels) * patch**2, 3, padding=1)),
         )
 
     def forward(
@@ -106,18 +116,21 @@ class UNet(nn.Module):
         if cond.spatial is not None:
             x_t = torch.cat([x_t, cond.spatial], dim=1)
         h = self.enter(F.pixel_unshuffle(x_t, self.patch))
-        carried = [h]
+        seen, sizes = [], []
         for part in self.down:
-            h = part(h) if isinstance(part, Down) else part(h, embedding, cond)
-            carried.append(h)
+            if isinstance(part, Down):
+                sizes.append(h.shape[-2:])
+                h = part(h)
+            else:
+                h = part(h, embedding, cond)
+                seen.append(h)
         h = self.middle(h, embedding, cond)
         for part in self.up:
             if isinstance(part, Up):
-                h = part(h, carried[-1].shape[-2:])
-            elif self.skips:
-                h = part(torch.cat([h, carried.pop()], dim=1), embedding, cond)
+                h = part(h, sizes.pop())
+            elif isinstance(part, Joined):
+                h = part(h, seen.pop(), embedding, cond)
             else:
-                carried.pop()
                 h = part(h, embedding, cond)
         return F.pixel_shuffle(self.leave(h), self.patch)
 

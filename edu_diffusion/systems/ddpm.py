@@ -15,8 +15,8 @@ from edu_diffusion.types import Batch, Rng
 
 
 def ddpm_unet(**options) -> UNet:
-    """The course's default network, for 28x28 grey pictures."""
-    return UNet(channels=1, **options)
+    """The course's default network, for 28x28 grey pictures: about a million parameters, at 14x14 and 7x7 inside."""
+    return UNet(**{"channels": 1, "widths": (48, 96), "attention": (False, True)} | options)
 
 
 @dataclass
@@ -61,4 +61,6 @@ def check_range(x: Tensor) -> None:
     Raises: ValueError naming the range that was given.
     """
     if x.ndim == 4 and x.device.type == "cpu" and (x.min() < -1.001 or x.max() > 1.001):
-        raise ValueError(f"pictures must be in [-1, 1], got {x.min():.3g} to {x.max():.3g}: scale them by x / 127.5 - 1")
+        raise ValueError(
+            f"pictures must be in [-1, 1], got {x.min():.3g} to {x.max():.3g}: scale them by x / 127.5 - 1"
+        )

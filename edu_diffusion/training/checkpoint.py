@@ -44,7 +44,9 @@ class Checkpoint:
         if not isinstance(whole, dict) or set(whole) != {"system", "state"}:
             raise ValueError(f"{self.path} is no checkpoint of this course: delete it and train again")
         if whole["system"] != self.system:
-            raise ValueError(f"{self.path} is a checkpoint of {whole['system']!r}, not of {self.system!r}: give another path")
+            raise ValueError(
+                f"{self.path} is a checkpoint of {whole['system']!r}, not of {self.system!r}: give another path"
+            )
         return whole["state"]
 
 
@@ -65,5 +67,7 @@ def write_atomically(path: Path, write) -> None:
         Path(name).unlink(missing_ok=True)
         # torch reports a full disk as a RuntimeError of its zip writer.
         if isinstance(error, OSError | RuntimeError):
-            raise OSError(f"could not write {path} ({error}): free some space; the file that was there is kept") from error
+            raise OSError(
+                f"could not write {path} ({error}): free some space; the file that was there is kept"
+            ) from error
         raise

@@ -22,8 +22,8 @@ from edu_diffusion.types import Batch, Rng
 class Recipe(Protocol):
     """A system's training objective.
 
-    `losses` yields (phase, loss, metrics) once for each optimiser's turn; the loop takes that step before it asks for the
-    next, so a GAN needs no loop of its own. It must call its networks through `self.modules`, which the loop places.
+    `losses` yields (phase, loss, metrics) once for each optimiser's turn; the loop takes that step before it asks for
+    the next, so a GAN needs no loop of its own. It must call its networks through `self.modules`, which the loop places.
     """
 
     modules: dict[str, nn.Module]
@@ -85,7 +85,9 @@ class Training:
 
     def state_dict(self) -> dict:
         """Everything that a continuation needs to be the same to the last bit."""
-        return {name: {key: part.state_dict() for key, part in group.items()} for name, group in self._groups().items()} | {
+        return {
+            name: {key: part.state_dict() for key, part in group.items()} for name, group in self._groups().items()
+        } | {
             "torch_rng": torch.get_rng_state(),
             "step": self.step,
             "images": self.images,
@@ -99,7 +101,9 @@ class Training:
         """
         for name, group in self._groups().items():
             if set(state[name]) != set(group):
-                raise ValueError(f"the checkpoint's {name} are {sorted(state[name])}, but this training has {sorted(group)}")
+                raise ValueError(
+                    f"the checkpoint's {name} are {sorted(state[name])}, but this training has {sorted(group)}"
+                )
             for key, part in group.items():
                 part.load_state_dict(state[name][key])
         torch.set_rng_state(state["torch_rng"])
@@ -130,9 +134,9 @@ def train(
 ) -> Iterator[Log]:
     """Train, yielding a `Log` every `log_every` steps.
 
-    `data` is an endless iterator of batches with a state (`edu_diffusion.data.Batches`); `optimisers` and `ema` go by the
-    names of the recipe's phases and modules. If `checkpoint` exists, training goes on from it, bit for bit. With `minutes` it
-    ends when that much training time is used, if `steps` are not done before; the learning rate falls with
+    `data` is an endless iterator of batches with a state (`edu_diffusion.data.Batches`); `optimisers` and `ema` go by
+    the names of the recipe's phases and modules. If `checkpoint` exists, training goes on from it, bit for bit. With
+    `minutes` it ends when that much training time is used, if `steps` are not done before; the learning rate falls with
     whichever is further along. Under `accelerate launch` every process runs this same line on its part of each batch.
 
     Raises: FloatingPointError if a loss is no longer a finite number.

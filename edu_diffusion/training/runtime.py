@@ -1,10 +1,30 @@
 """Where and how to compute: device, precision, memory format. The one place that looks at the machine."""
 
+import os
+import platform
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Process:
+    """This process among those that `accelerate launch` started: its number, and how many there are."""
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def main(self) -> bool:
+        """Whether this one writes files and prints."""
+        return self.rank == 0
+
+
+def process() -> Process:
+    """This process; the only one, unless a launcher's environment variables say otherwise."""
+    return Process(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
 
 
 @dataclass(frozen=True)
@@ -80,8 +100,6 @@ def has_bf16_units() -> bool:
 
 def cpu_name() -> str:
     """The processor's name as the system tells it, or its architecture."""
-    import platform
-
     try:
         with open("/proc/cpuinfo") as info:
             return next(line.split(":")[1].strip() for line in info if line.startswith("model name"))

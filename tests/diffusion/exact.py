@@ -1,4 +1,6 @@
-"""A denoiser with no network: the exact posterior mean of a mixture of Gaussians, written independently of the package."""
+"""A denoiser with no network: the exact posterior mean of a mixture of Gaussians.
+
+Written independently of the package's own."""
 
 import torch
 

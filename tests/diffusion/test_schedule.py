@@ -1,6 +1,7 @@
 """Schedules: the table, and the identities between its quantities at any two times."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -48,7 +49,7 @@ class TestAnySchedule:
         for n in (1, 3, schedule.T):
             times = schedule.spaced(n)
             assert len(times) == n + 1 and times[0] == schedule.T and times[-1] == 0
-            assert all(t > s for t, s in zip(times, times[1:], strict=False))
+            assert all(t > s for t, s in pairwise(times))
 
 
 def test_linear_has_the_papers_ends():

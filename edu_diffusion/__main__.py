@@ -1,0 +1,207 @@
+"""The command line: train, sample and evaluate the zoo's models, and list what is in it.
+
+python -m edu_diffusion train ddpm-fashion --slice 9
+python -m edu_diffusion sample ddpm-fashion --count 16 --out clothes.png
+python -m edu_diffusion evaluate ddpm-fashion
+python -m edu_diffusion evaluate --claim fwd-prior
+python -m edu_diffusion zoo --json
+python -m edu_diffusion claims --json
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tqdm import tqdm
+
+RULES = ("ancestral", "ddim", "dpm_pp")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command. Returns the exit status: 0, or 1 with a message on stderr; 2 for arguments it cannot read."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        chosen.run(chosen)
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"edu_diffusion: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("edu_diffusion: stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def train(chosen: argparse.Namespace) -> None:
+    """Train a zoo entry, or go on with one that was begun."""
+    from edu_diffusion.zoo import find
+    from edu_diffusion.zoo.train import train_entry
+
+    entry = find(chosen.name)
+    logs = train_entry(
+        entry, chosen.runs, folder=chosen.zoo, device=chosen.device, minutes=chosen.minutes, steps=chosen.steps
+    )
+    stop = None if chosen.slice is None else time.monotonic() + 60 * chosen.slice
+    with tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {elapsed} {postfix}", disable=chosen.quiet) as bar:
+        for log in logs:
+            bar.update(100 * log.progress - bar.n)
+            losses = ", ".join(f"{name} {value:.4f}" for name, value in log.metrics.items())
+            bar.set_postfix_str(
+                f"step {log.step}, {losses}, {log.images_per_second:.0f} images/s, {log.seconds_left / 60:.1f} min left"
+            )
+            if stop is not None and time.monotonic() > stop and log.progress < 1:
+                logs.close()
+                print(
+                    f"stopped after {chosen.slice:g} minutes at step {log.step}; the same command goes on",
+                    file=sys.stderr,
+                )
+                return
+
+
+def sample(chosen: argparse.Namespace) -> None:
+    """Write a picture of samples."""
+    import torch
+
+    from edu_diffusion.diffusion import ClipX0, ancestral, ddim, dpm_pp, generate
+    from edu_diffusion.viz import grid
+    from edu_diffusion.zoo import load
+
+    system = load(chosen.name, chosen.device, chosen.zoo)
+    if not hasattr(system, "denoiser"):
+        raise ValueError(f"{chosen.name} does not generate pictures")
+    rule = {"ancestral": ancestral, "ddim": ddim, "dpm_pp": dpm_pp}[chosen.rule]()
+    generator = torch.Generator().manual_seed(chosen.seed)
+    x = generate(ClipX0(system.denoiser), (chosen.count, 1, 28, 28), steps=chosen.steps, rule=rule, generator=generator)
+    grid(x.cpu(), clip=True, alt=f"{chosen.count} samples of {chosen.name}").save(chosen.out)
+    print(f"wrote {chosen.out}: {chosen.count} samples, {chosen.steps} steps of {chosen.rule}, seed {chosen.seed}")
+
+
+def evaluate(chosen: argparse.Namespace) -> None:
+    """Measure a model and write the results to its card, or measure a claim and write its row."""
+    from edu_diffusion.zoo import card, find, load
+    from edu_diffusion.zoo.claims import CLAIMS, find_claim, measure
+    from edu_diffusion.zoo.store import card_path
+
+    if chosen.claim is not None:
+        for name in CLAIMS if chosen.claim == "all" else [find_claim(chosen.claim).id]:
+            row = measure(CLAIMS[name], chosen.zoo)
+            print(f"{row.id}: {row.verdict}: {row.why}")
+        return
+    if chosen.name is None:
+        raise ValueError("evaluate needs a name of the zoo, or --claim ID")
+    entry = find(chosen.name)
+    options = {} if chosen.samples is None else {"samples": chosen.samples}
+    results = entry.measure(load(entry.name, chosen.device, chosen.zoo), chosen.seed, **options)
+    card(entry.name, chosen.zoo).with_results(results).save(card_path(entry.name, chosen.zoo))
+    for result in results.values():
+        print(result)
+
+
+def zoo(chosen: argparse.Namespace) -> None:
+    """List the zoo."""
+    from edu_diffusion.zoo import ENTRIES, card
+    from edu_diffusion.zoo.store import card_path
+
+    trained = [name for name in ENTRIES if card_path(name, chosen.zoo).exists()]
+    cards = [card(name, chosen.zoo) for name in trained]
+    if chosen.json:
+        print(json.dumps([made.to_json() for made in cards], indent=2))
+        return
+    for made in cards:
+        print(f"{made.name}: {made.about}")
+        print(
+            f"  {made.parameters:,} parameters, {made.weight_bytes:,} bytes; {made.minutes:g} minutes on {made.machine}"
+        )
+        for result in made.results.values():
+            print(f"  {result}")
+    for name in ENTRIES.keys() - trained:
+        print(f"{name}: not trained yet")
+
+
+def claims(chosen: argparse.Namespace) -> None:
+    """Print the ledger."""
+    from edu_diffusion.zoo import ledger
+
+    rows = ledger(chosen.zoo)
+    if chosen.json:
+        print(json.dumps([row.to_json() for row in rows], indent=2))
+        return
+    for row in rows:
+        print(f"{row.id} (lesson {row.lesson}): {row.what}\n  paper: {row.paper}")
+        for name, number in row.numbers.items():
+            print(f"  {name}: {number}")
+        print(f"  {row.verdict}: {row.why}\n  {row.command}  ({row.minutes:g} minutes on {row.machine})")
+
+
+def _parser() -> argparse.ArgumentParser:
+    from edu_diffusion.zoo.store import HERE
+
+    parser = argparse.ArgumentParser(
+        prog="python -m edu_diffusion", description="Train, sample and evaluate the zoo's models."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+        one = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
+        one.set_defaults(run=run)
+        one.add_argument("--zoo", type=Path, default=HERE, metavar="DIR", help="where weights and cards lie")
+        return one
+
+    one = command(train)
+    one.add_argument("name", help="an entry of the zoo")
+    one.add_argument(
+        "--minutes", type=_positive, help="end after this much training time, the learning rate falling with it"
+    )
+    one.add_argument(
+        "--slice", type=_positive, metavar="MINUTES", help="stop for now after this long; the same command goes on"
+    )
+    one.add_argument("--steps", type=_count, help="instead of the recipe's number")
+    one.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where checkpoints lie")
+    one.add_argument("--quiet", action="store_true", help="no progress bar")
+    _device(one)
+
+    one = command(sample)
+    one.add_argument("name", help="an entry of the zoo")
+    one.add_argument(
+        "--out", type=Path, default=Path("samples.png"), help="the picture to write (default: samples.png)"
+    )
+    one.add_argument("--count", type=_count, default=16)
+    one.add_argument("--steps", type=_count, default=50)
+    one.add_argument("--rule", choices=RULES, default="ddim")
+    one.add_argument("--seed", type=int, default=0)
+    _device(one)
+
+    one = command(evaluate)
+    one.add_argument("name", nargs="?", help="an entry of the zoo")
+    one.add_argument("--claim", metavar="ID", help="measure a claim instead; 'all' for every one")
+    one.add_argument("--samples", type=_count, help="how many samples to draw")
+    one.add_argument("--seed", type=int, default=0)
+    _device(one)
+
+    for listing in (zoo, claims):
+        command(listing).add_argument("--json", action="store_true", help="as JSON")
+    return parser
+
+
+def _device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", help="cpu, cuda or mps (default: the best there is)")
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""Every claim of the course, and the ledger of what was measured."""
+
+import difflib
+from pathlib import Path
+
+from edu_diffusion.zoo.claims.core import Arms, Claim, Finding, Number, Row, measure, over_seeds, read_row
+from edu_diffusion.zoo.store import HERE
+
+CLAIMS: dict[str, Claim] = {}
+
+
+def find_claim(name: str) -> Claim:
+    """The claim of this id.
+
+    Raises: ValueError, naming the nearest ids, if there is none.
+    """
+    if name not in CLAIMS:
+        near = difflib.get_close_matches(name, CLAIMS, n=3) or sorted(CLAIMS)
+        raise ValueError(f"no claim {name!r}; did you mean {' or '.join(map(repr, near))}?")
+    return CLAIMS[name]
+
+
+def claim(name: str, folder: Path = HERE) -> Row:
+    """The measured row of a claim.
+
+    Raises: ValueError for an unknown id; FileNotFoundError if it has not been measured.
+    """
+    return read_row(find_claim(name).id, folder)
+
+
+def ledger(folder: Path = HERE) -> list[Row]:
+    """Every row that has been measured, in the order of the lessons."""
+    return [read_row(name, folder) for name in CLAIMS if (folder / "ledger" / f"{name}.json").exists()]
+
+
+__all__ = [
+    "CLAIMS",
+    "Arms",
+    "Claim",
+    "Finding",
+    "Number",
+    "Row",
+    "claim",
+    "find_claim",
+    "ledger",
+    "measure",
+    "over_seeds",
+    "read_row",
+]
