@@ -30,7 +30,7 @@ def animate(frames: Iterable, alt: str, *, fps: Real = 8, hold: Real = 1.5, loop
         buffer, "WEBP", save_all=True, append_images=images[1:], duration=millis, loop=0 if loop else 1,
         lossless=True, quality=60, method=3,
     )  # fmt: skip
-    return Picture(buffer.getvalue(), alt, width, "webp")
+    return Picture(alt, width, data=buffer.getvalue(), kind="webp")
 
 
 def _images(frames: Iterable, alt: str) -> tuple[list[Image.Image], int]:

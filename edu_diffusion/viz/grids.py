@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from edu_diffusion.viz.colours import NEUTRAL
-from edu_diffusion.viz.picture import DENSITY, Picture, encode
+from edu_diffusion.viz.picture import DENSITY, Picture
 
 _GAP = 2  # page pixels between two images
 _FONT = 12  # page pixels
@@ -117,8 +117,8 @@ def _draw(pixels: np.ndarray, columns: int, scale: int, alt: str, under=None, le
         _write(pen, margin + i * step_x + w * zoom / 2, head / 2, text, w * zoom)
     for i, text in enumerate(left):
         pen.text((margin - 3 * gap, head + i * step_y + h * zoom / 2), text, NEUTRAL, _font(), anchor="rm")
-    data = encode(canvas, 64 if canvas.mode == "L" else 256)
-    return Picture(data, alt, size[0] // DENSITY, image=canvas, colours=128)
+    colours = 64 if canvas.mode == "L" else 256
+    return Picture(alt, size[0] // DENSITY, image=canvas, colours=colours, few=128)
 
 
 def _write(pen: ImageDraw.ImageDraw, x: float, y: float, text: object, room: int) -> None:

@@ -13,33 +13,44 @@ from matplotlib import pyplot as plt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
+from torch import Tensor
 
 DENSITY = 2  # stored pixels for one pixel of the page, so that text is sharp on fine screens
 _INCH = 100  # page pixels
+_FEW_GREYS = 16
 
 
 class Picture:
     """A picture with alt text: displays as `<img src="data:..." alt="...">`, prints as its alt text.
 
-    `width` is in page pixels. `data` are the bytes of an image file of type `kind` ("png", "gif", "webp").
+    `width` is in page pixels; `kind` is the file type, "png" or "webp". Made from `image`, reduced to at most `colours`
+    colours (a `small` copy to `few`), or from `data`, the bytes of a finished file.
     """
 
     def __init__(
         self,
-        data: bytes,
         alt: str,
         width: int,
-        kind: str = "png",
         *,
         image: Image.Image | None = None,
-        colours: int = 32,
+        data: bytes | None = None,
+        kind: str = "png",
+        colours: int = 64,
+        few: int = 32,
     ):
-        self.data, self.alt, self.width, self.kind = data, checked_alt(alt), int(width), kind
-        self._image, self._colours = image, colours
+        self.alt, self.width, self.kind = checked_alt(alt), width, kind
+        self._image, self._data, self._colours, self._few = image, data, colours, few
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of the image file; encoded when first asked for."""
+        if self._data is None:
+            self._data = encode(self._image, self._colours, self.kind)
+        return self._data
 
     @property
     def image(self) -> Image.Image:
-        """The picture, where it is known before it was reduced to few colours."""
+        """The picture as an image, where it is known before it was reduced to few colours."""
         return self._image if self._image is not None else Image.open(io.BytesIO(self.data))
 
     @property
@@ -56,8 +67,14 @@ class Picture:
         if image.width > self.width:
             size = (self.width, round(image.height * self.width / image.width))
             image = image.resize(size, Image.Resampling.BOX)
-        data = encode(image, 16 if image.mode == "L" else self._colours, "webp")
-        return Picture(data, alt or self.alt, self.width, "webp", colours=self._colours)
+        colours = min(self._few, _FEW_GREYS) if image.mode == "L" else self._few
+        return Picture(alt or self.alt, self.width, data=encode(image, colours, "webp"), kind="webp", few=self._few)
+
+    def renamed(self, alt: str, width: int | None = None) -> "Picture":
+        """The same picture with another alt text, or shown at another width."""
+        copy = Picture(alt, width or self.width, kind=self.kind, colours=self._colours, few=self._few)
+        copy._image, copy._data = self._image, self._data
+        return copy
 
     def save(self, path: str | Path) -> None:
         """Write the picture's bytes to a file."""
@@ -80,21 +97,17 @@ def show(thing, alt: str, width: int | None = None, *, colours: int = 64) -> Pic
     """
     checked_alt(alt)
     if isinstance(thing, Picture):
-        return Picture(thing.data, alt, width or thing.width, thing.kind, image=thing._image, colours=thing._colours)
+        return thing.renamed(alt, width)
     if isinstance(thing, Figure):
         image = rasterise(thing)
-        natural = image.width // DENSITY
-    elif isinstance(thing, Image.Image):
-        image, natural = thing, thing.width
-    elif hasattr(thing, "shape"):
-        from edu_diffusion.viz.grids import grid
+        return Picture(alt, width or image.width // DENSITY, image=image, colours=colours)
+    if isinstance(thing, Image.Image):
+        return Picture(alt, width or thing.width, image=thing, colours=colours)
+    if isinstance(thing, Tensor):
+        from edu_diffusion.viz.grids import grid  # grids build on this module
 
-        return show(grid(thing, alt=alt), alt, width)
-    else:
-        raise TypeError(
-            f"show takes a matplotlib figure, a PIL image or a tensor of images, got {type(thing).__name__}"
-        )
-    return Picture(encode(image, colours), alt, width or natural, image=image)
+        return grid(thing, alt=alt).renamed(alt, width)
+    raise TypeError(f"show takes a matplotlib figure, a PIL image or a tensor of images, got {type(thing).__name__}")
 
 
 def rasterise(figure: Figure) -> Image.Image:
