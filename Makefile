@@ -21,7 +21,6 @@ lab: setup                    ## open JupyterLab at lesson 00 (first time: makes
 	    --LabApp.default_url=/lab/tree/$(LESSON) $(LAB_ARGS)
 
 setup: $(VENV)/lab.ok         ## make the environment and stop there
-	@$(BIN)/jupyter labextension disable "@jupyterlab/apputils-extension:announcements" 2>/dev/null
 
 test: $(VENV)/all.ok          ## every check: lint, units, notebooks, the book, a real browser
 	$(BIN)/python tools/get_browser.py
@@ -31,8 +30,11 @@ test: $(VENV)/all.ok          ## every check: lint, units, notebooks, the book, 
 book: $(VENV)/all.ok          ## build the site into book/_build/html, with no network
 	$(BIN)/python tools/book.py
 
-execute: $(VENV)/all.ok       ## run one lesson's text in full mode and write its notebook: make execute NB=09
-	$(BIN)/python tools/lesson.py build $(or $(NB),$(error Say which lesson: make execute NB=09))
+execute: $(if $(NB),$(VENV)/all.ok,which-lesson)  ## run one lesson's text in full mode, write its notebook: make execute NB=09
+	$(BIN)/python tools/lesson.py build $(NB)
+
+which-lesson:
+	@echo "Say which lesson: make execute NB=09"; exit 1
 
 address: $(VENV)/all.ok       ## write the launch badges and first cells from the address in pyproject.toml
 	$(BIN)/python tools/address.py
@@ -51,6 +53,7 @@ $(VENV)/lab.ok: EXTRAS := lab
 $(VENV)/all.ok: EXTRAS := lab,eval,test,book
 $(VENV)/%.ok: pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	$(BIN)/jupyter labextension disable "@jupyterlab/apputils-extension:announcements"
 	@touch $@
 
 $(BIN)/pip:
