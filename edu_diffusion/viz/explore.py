@@ -15,10 +15,11 @@ FRAME = "edu-frame"  # CSS class of the frame on show, by which a test or a styl
 _FAST_FRAMES = 5
 _MOST_FRAMES = 60
 
-# JupyterLab marks the saved widgets of a notebook with a broken link until it is run; these work all the same.
-_STYLE = (
-    "<style>.edu-explorer.jupyter-widgets-disconnected::before, .edu-explorer .jupyter-widgets-disconnected::before "
-    "{display: none} .edu-frame .widget-html-content > div {line-height: 1.6}</style>"
+# JupyterLab marks the saved widgets of a notebook with a broken link until it is run; these show and move all the same.
+WIDGET = "edu-widget"
+STYLE = (
+    f"<style>.{WIDGET}.jupyter-widgets-disconnected::before, .{WIDGET} .jupyter-widgets-disconnected::before "
+    f"{{display: none}} .{FRAME} .widget-html-content > div {{line-height: 1.6}}</style>"
 )
 
 Frames = Sequence | Callable[[object], object]
@@ -28,8 +29,8 @@ class Explorer(widgets.VBox):
     """Controls above pictures. `frames` are the pictures, in the order of the slider; prints as its alt text."""
 
     def __init__(self, children: Sequence[widgets.Widget], alt: str, frames: Sequence[widgets.HTML]):
-        super().__init__([*children, widgets.HTML(_STYLE, layout=widgets.Layout(display="none"))])
-        self.add_class("edu-explorer")
+        super().__init__([*children, widgets.HTML(STYLE, layout=widgets.Layout(display="none"))])
+        self.add_class(WIDGET)
         self.alt, self.frames = alt, list(frames)
 
     def __repr__(self) -> str:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from edu_diffusion.mode import fast
 from edu_diffusion.viz.colours import MODEL, SERIES, figure
+from edu_diffusion.viz.explore import STYLE, WIDGET
 from edu_diffusion.viz.grids import compare
 from edu_diffusion.viz.picture import Picture, checked_alt, show
 
@@ -33,8 +34,12 @@ class Status(widgets.HTML):
     """An HTML widget that prints as its name: what it shows changes from run to run, its name does not."""
 
     def __init__(self, name: str, value: str = ""):
-        super().__init__(value)
+        super().__init__(STYLE + value, _dom_classes=[WIDGET])
         self.name = name
+
+    def show(self, content: str) -> None:
+        """Replace what is on the page."""
+        self.value = STYLE + content
 
     def __repr__(self) -> str:
         return self.name
@@ -113,7 +118,7 @@ class LivePlot:
             rows = {f"step {step}": images for step, images in self.rows.items()}
             alt = f"{self.title}: samples during training, a row each at steps {', '.join(map(str, self.rows))}"
             content += "<br>" + compare(rows, clip=True, alt=alt).small().html
-        self.widget.value = content
+        self.widget.show(content)
 
     def picture(self) -> Picture:
         """The loss so far as a picture: what was logged pale, a running mean strong."""
@@ -177,8 +182,9 @@ def progress(iterable: Iterable[Item], desc: str, total: int | None = None) -> I
         now = time.monotonic()
         if not fast() and now - drawn > 0.3:
             left = f", {_clock((now - start) * (total - count) / count)} left" if total else ""
-            bar.value, drawn = _bar(desc, count, total, left), now
-    bar.value = _bar(desc, count, total or count, f", took {_clock(time.monotonic() - start)}")
+            bar.show(_bar(desc, count, total, left))
+            drawn = now
+    bar.show(_bar(desc, count, total or count, f", took {_clock(time.monotonic() - start)}"))
 
 
 def _bar(desc: str, count: int, total: int | None, more: str) -> str:
