@@ -31,7 +31,7 @@ class Cond:
     cross-attention; `spatial` is joined to the input as extra channels.
     """
 
-    vec: Float[Tensor, "b d"] | None = None
+    vec: Float[Tensor, "b v"] | None = None
     tokens: Float[Tensor, "b n d"] | None = None
     mask: Bool[Tensor, "b n"] | None = None
     spatial: Float[Tensor, "b c h w"] | None = None

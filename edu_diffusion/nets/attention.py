@@ -7,10 +7,11 @@ from torch.nn import functional as F
 
 from edu_diffusion.nets.layers import group_norm, zeroed
 
-Heads = Float[Tensor, "b heads n d"]
+Queries = Float[Tensor, "b heads q d"]
+Keys = Float[Tensor, "b heads n d"]
 
 
-def attend(query: Heads, key: Heads, value: Heads, mask: Bool[Tensor, "b n"] | None = None) -> Heads:
+def attend(query: Queries, key: Keys, value: Keys, mask: Bool[Tensor, "b n"] | None = None) -> Queries:
     """softmax(q k^T / sqrt(d)) v; `mask` is True at the keys that may be looked at.
 
     Written out on the CPU, where its backward pass is faster for few tokens; the fused call elsewhere.
@@ -63,5 +64,5 @@ class Attention(nn.Module):
         joined = self.out(gathered.transpose(1, 2).flatten(2))
         return x + joined.transpose(1, 2).reshape(x.shape)
 
-    def _split(self, x: Float[Tensor, "b n c"]) -> Heads:
+    def _split(self, x: Float[Tensor, "b n c"]) -> Keys:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)

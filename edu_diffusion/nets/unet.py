@@ -78,7 +78,7 @@ class UNet(nn.Module):
         if len(widths) != len(attention):
             raise ValueError(f"attention must say yes or no for each of the {len(widths)} levels, got {len(attention)}")
         self.channels, self.spatial, self.patch, self.skips = channels, spatial, patch, skips
-        self.embedding = 4 * widths[0]
+        self.takes_tokens, self.embedding = tokens is not None, 4 * widths[0]
         self.embed_time = TimeEmbedding(self.embedding) if time else None
         self.embed_vec = None if vec is None else nn.Linear(vec, self.embedding)
 
@@ -147,5 +147,6 @@ class UNet(nn.Module):
         given = 0 if cond.spatial is None else cond.spatial.shape[1]
         if given != self.spatial:
             raise ValueError(f"the condition must have {self.spatial} spatial channels for this network, got {given}")
-        if cond.vec is not None and self.embed_vec is None:
-            raise ValueError("this network takes no vec; build it with vec=WIDTH")
+        for name, taken in (("vec", self.embed_vec is not None), ("tokens", self.takes_tokens)):
+            if getattr(cond, name) is not None and not taken:
+                raise ValueError(f"this network takes no {name}; build it with {name}=WIDTH")

@@ -1,0 +1,137 @@
+"""Guidance: what each wrapper does to a prediction, and that they stack."""
+
+import pytest
+import torch
+
+from edu_diffusion.diffusion import (
+    EPS,
+    LEARNED,
+    X0,
+    ClassifierFree,
+    ClassifierGuided,
+    ClipX0,
+    Denoiser,
+    ancestral,
+    classifier_gradient,
+    cosine,
+    ddim,
+    generate,
+    linear,
+    q_sample,
+)
+from edu_diffusion.types import Cond
+
+SCHEDULE = linear()
+NULL = Cond(vec=torch.zeros(1, 1))
+
+
+def by_condition(x, t, cond):
+    """A network that answers with its condition, so that mixtures can be read off."""
+    return cond.vec[:, :, None, None].expand_as(x).clone()
+
+
+def setting(n=3):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(n, 1, 2, 2, generator=generator), Cond(vec=torch.ones(n, 1))
+
+
+class TestClipX0:
+    def test_x0_is_in_range_and_eps_moved_along(self):
+        x_t = 5 * setting()[0]
+        prediction = ClipX0(Denoiser(lambda x, t, cond: 0 * x, SCHEDULE))(x_t, 500)
+        assert prediction.x0.abs().max() <= 1
+        torch.testing.assert_close(q_sample(SCHEDULE, prediction.x0, 500, prediction.eps), x_t)
+        assert prediction.eps.abs().max() > 0
+
+    def test_in_range_nothing_changes(self):
+        x_t = 0.01 * setting()[0]
+        plain = Denoiser(lambda x, t, cond: 0 * x, SCHEDULE)
+        torch.testing.assert_close(ClipX0(plain)(x_t, 5).eps, plain(x_t, 5).eps)
+
+
+class TestClassifierFree:
+    @pytest.mark.parametrize("scale", [0.0, 0.5, 1.0, 3.0])
+    @pytest.mark.parametrize("t", [400, torch.tensor([1, 400, 1000])], ids=["one", "each"])
+    def test_the_scale_runs_from_null_to_the_condition_and_beyond(self, scale, t):
+        x_t, cond = setting()
+        prediction = ClassifierFree(Denoiser(by_condition, SCHEDULE), scale, NULL)(x_t, t, cond)
+        torch.testing.assert_close(prediction.eps, torch.full_like(x_t, scale))
+        torch.testing.assert_close(q_sample(SCHEDULE, prediction.x0, t, prediction.eps), x_t)
+
+    def test_both_halves_run_as_one_batch(self):
+        sizes = []
+
+        def counting(x, t, cond):
+            sizes.append((len(x), len(t), len(cond)))
+            return by_condition(x, t, cond)
+
+        x_t, cond = setting()
+        ClassifierFree(Denoiser(counting, SCHEDULE), 2.0, NULL)(x_t, 400, cond)
+        assert sizes == [(6, 6, 6)]
+
+    def test_a_learned_variance_is_the_conditional_ones(self):
+        x_t, cond = setting()
+        denoiser = Denoiser(lambda x, t, c: by_condition(torch.cat([x, x], 1), t, c), SCHEDULE, EPS, LEARNED)
+        prediction = ClassifierFree(denoiser, 2.0, NULL)(x_t, 400, cond)
+        assert prediction.var_frac.shape == x_t.shape
+        assert (prediction.var_frac == 1).all()
+
+    def test_what_does_not_fit_is_refused(self):
+        x_t, cond = setting()
+        guided = ClassifierFree(Denoiser(by_condition, SCHEDULE), 2.0, NULL)
+        with pytest.raises(ValueError, match="needs a condition for each of the 3"):
+            guided(x_t, 400)
+        with pytest.raises(ValueError, match="batch size 1"):
+            ClassifierFree(Denoiser(by_condition, SCHEDULE), 2.0, cond)
+
+
+class TestClassifierGuided:
+    def test_the_score_moves_by_the_gradient(self):
+        """log p = -|x - 2|^2 / 2 has the gradient 2 - x; eps is minus noise times the score."""
+        x_t, _ = setting()
+        plain = Denoiser(lambda x, t, cond: 0.1 * x, SCHEDULE)
+        guided = ClassifierGuided(plain, lambda x, t: -((x - 2) ** 2).flatten(1).sum(1) / 2, scale=3.0)
+        moved = guided(x_t, 300).eps - plain(x_t, 300).eps
+        torch.testing.assert_close(moved, -SCHEDULE.noise(300, x_t) * 3.0 * (2 - x_t))
+
+    def test_it_works_inside_no_grad_and_samples_the_conditional(self):
+        """Prior N(0, 1), p(y | x0) = N(x0; 1, 1): guidance with the exact p(y | x_t) samples N(1/2, 1/2)."""
+        schedule = cosine()
+
+        def exact(x, t, cond=None):
+            return schedule.signal(t.long(), x) * x
+
+        def log_prob(x, t):
+            a = schedule.alpha_bar[t].item()
+            return -((1 - a**0.5 * x[:, 0]) ** 2) / (2 * (1 + 1 - a))
+
+        x = generate(
+            ClassifierGuided(Denoiser(exact, schedule, X0), log_prob),
+            (20_000, 1),
+            steps=100,
+            rule=ddim(),
+            generator=torch.Generator().manual_seed(0),
+        )
+        assert x.mean().item() == pytest.approx(0.5, abs=0.03)
+        assert x.var().item() == pytest.approx(0.5, abs=0.04)
+
+    def test_the_papers_mean_shift_samples_it_too(self):
+        schedule = linear()
+
+        def log_prob(x, t):
+            a = schedule.alpha_bar[t].item()
+            return -((1 - a**0.5 * x[:, 0]) ** 2) / (2 * (2 - a))
+
+        rule = ancestral(shift=lambda now: classifier_gradient(log_prob, now.x_t, now.t))
+        exact = Denoiser(lambda x, t, cond: schedule.signal(t.long(), x) * x, schedule, X0)
+        options = {"steps": 500, "rule": rule, "generator": torch.Generator().manual_seed(0)}
+        x = generate(exact, (10_000, 1), **options)
+        assert x.mean().item() == pytest.approx(0.5, abs=0.04)
+
+
+def test_wrappers_stack_and_their_order_means_something():
+    x_t, cond = setting()
+    plain = Denoiser(by_condition, SCHEDULE)
+    inside = ClassifierFree(ClipX0(plain), 5.0, NULL)(x_t, 900, cond)
+    outside = ClipX0(ClassifierFree(plain, 5.0, NULL))(x_t, 900, cond)
+    assert outside.x0.abs().max() <= 1 < inside.x0.abs().max()
