@@ -114,8 +114,8 @@ def bits_per_dim(
         eps = torch.randn(clean.shape, generator=generator).to(clean)
         chosen = None if cond is None else cond.select(column)
         prediction = denoiser(q_sample(schedule, clean, t, eps), t, chosen)
-        terms.index_add_(0, row, bound_term(prediction, clean).double().cpu())
-        errors.index_add_(0, row, (prediction.x0 - clean).square().flatten(1).mean(1).double().cpu())
+        terms.index_add_(0, row, bound_term(prediction, clean).cpu().double())
+        errors.index_add_(0, row, (prediction.x0 - clean).square().flatten(1).mean(1).cpu().double())
     # A visited time stands for all times nearer to it than to another visited one.
     nearest = (torch.arange(1, schedule.T + 1)[:, None] - times).abs().argmin(1)
     return Bits(terms[nearest] / n, prior_term(schedule, x0).mean().item(), errors[nearest] / n)

@@ -57,7 +57,7 @@ class LossAwareTimes:
 
     def update(self, t: Int[Tensor, "n"], loss: Float[Tensor, "n"]) -> None:
         """Remember the unweighted losses of these times, the oldest forgotten first."""
-        for index, value in zip((t - 1).tolist(), loss.detach().double().cpu().tolist(), strict=True):
+        for index, value in zip((t - 1).tolist(), loss.detach().cpu().tolist(), strict=True):
             self.losses[index, self.seen[index] % self.losses.shape[1]] = value
             self.seen[index] += 1
 

@@ -45,7 +45,7 @@ ENTRIES = {
             "fashion-classifier",
             "names the ten classes; its 128 features are what the metrics compare pictures by",
             ClassifierRecipe,
-            Plan(steps=1875, batch=128, rate=1e-3, weight_decay=0.05, ema=None, flip=True),
+            Plan(steps=2300, batch=128, rate=2e-3, weight_decay=0.01, ema=None, flip=True),
             measure_classifier,
         ),
         Entry(

@@ -49,6 +49,8 @@ def train_entry(
         return
     if last is None:  # resumed at its end: the logs were given then
         last = final_log(checkpoint, steps or plan.steps)
+    if hasattr(system, "finish"):
+        system.finish()
     kept = {name: ema[name].module if name in ema else module for name, module in modules.items()}
     size, digest = write_weights(entry.name, kept, folder)
     made = Card(
