@@ -46,8 +46,8 @@ def measure_denoiser(system, seed: int = 0, samples: int = 10_000) -> dict[str, 
     images = draw(system.denoiser, samples, seed=seed)
     real, test = real_features("train"), real_features("test")
     chosen = torch.randperm(len(real), generator=torch.Generator().manual_seed(seed))[:samples]
-    ours = precision_recall(test, features(images))
-    floor = precision_recall(test, real[chosen])
+    ours = precision_recall(generated=features(images), real=test)
+    floor = precision_recall(generated=real[chosen], real=test)
     few = images[:1000]
     train_images, test_images = to_unit_range(fashion("train").x), to_unit_range(fashion("test").x)[:1000]
     near, near_real = nearest(few, train_images), nearest(test_images, train_images)
