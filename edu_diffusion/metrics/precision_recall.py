@@ -35,7 +35,9 @@ def manifold(features: Float[Tensor, "n f"], k: int = 3, chunk: int = 1000) -> M
     # In float64, where the fast formula for distances keeps a copy at distance 0. A vector's nearest neighbour is
     # itself, so the k-th other one is number k + 1.
     features = features.double()
-    radii = [torch.cdist(part, features).kthvalue(k + 1, dim=1).values for part in features.split(chunk)]
+    radii = [
+        torch.cdist(part, features).topk(k + 1, dim=1, largest=False).values[:, k] for part in features.split(chunk)
+    ]
     return Manifold(features, torch.cat(radii))
 
 
