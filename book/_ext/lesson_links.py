@@ -5,6 +5,7 @@ that is missing there is an error of the build. Display formulas go to MathJax a
 formulas of several lines in an environment in which `\\tag` is not allowed.
 """
 
+import html
 import json
 import re
 from pathlib import Path
@@ -53,9 +54,9 @@ def keep_formulas(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Hand every unnumbered display formula to MathJax untouched."""
     for node in list(doctree.findall(nodes.math_block)):
         if app.builder.format == "html" and not node.get("number") and not node.get("nowrap"):
-            formula = app.builder.create_translator(doctree, app.builder).encode(node.astext())
-            html = f'<div class="math notranslate nohighlight">\\[{formula}\\]</div>'
-            node.replace_self(nodes.raw("", html, format="html"))
+            formula = html.escape(node.astext(), quote=False)
+            div = f'<div class="math notranslate nohighlight">\\[{formula}\\]</div>'
+            node.replace_self(nodes.raw("", div, format="html"))
 
 
 def setup(app: Sphinx) -> dict:
