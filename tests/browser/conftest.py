@@ -1,6 +1,7 @@
 """A real Chromium, a real JupyterLab and the built book, for the tests that use the course as a reader does."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -61,13 +62,17 @@ def wait_for(url: str, process: subprocess.Popen, log: Path, seconds: int = 90) 
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
-    """The address of a JupyterLab over the repository, with settings of its own and kernels in fast mode."""
+    """The address of a JupyterLab with settings of its own and kernels in fast mode.
+
+    It works on a copy of the notebooks: JupyterLab saves by itself every two minutes.
+    """
     home, port = tmp_path_factory.mktemp("lab"), free_port()
+    shutil.copytree(ROOT / "notebooks", home / "notebooks")
     folders = ["JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"]
     env = os.environ | {name: str(home / name.lower()) for name in folders} | {"EDU_DIFFUSION_FAST": "1"}
     command = [
         *(sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.ip=127.0.0.1"),
-        *(f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={ROOT}"),
+        *(f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={home}"),
         *("--IdentityProvider.token=", "--ServerApp.password=", "--ServerApp.disable_check_xsrf=True"),
         "--LabApp.expose_app_in_browser=True",
         *(["--allow-root"] if os.geteuid() == 0 else []),
