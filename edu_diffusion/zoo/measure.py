@@ -5,7 +5,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from edu_diffusion.data import fashion, to_unit_range
+from edu_diffusion.data import fashion
 from edu_diffusion.diffusion import ClipX0, ddim, generate
 from edu_diffusion.metrics import Measured, extract, frechet_distance, nearest, precision_recall, real_floor
 from edu_diffusion.systems.classifier import ClassifierRecipe, accuracy
@@ -24,7 +24,7 @@ def draw(denoiser, count: int, *, seed: int = 0, steps: int = 50, batch: int = 2
 @cache
 def real_features(split: str) -> Tensor:
     """The classifier's features of all real pictures of a split."""
-    return features(to_unit_range(fashion(split).x))
+    return features(fashion(split).x)
 
 
 def features(images: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def measure_denoiser(system, seed: int = 0, samples: int = 10_000) -> dict[str, 
     ours = precision_recall(generated=features(images), real=test)
     floor = precision_recall(generated=real[chosen], real=test)
     few = images[:1000]
-    train_images, test_images = to_unit_range(fashion("train").x), to_unit_range(fashion("test").x)[:1000]
+    train_images, test_images = fashion("train").x, fashion("test").x[:1000]
     near, near_real = nearest(few, train_images), nearest(test_images, train_images)
     return {
         "fd": fd(images, seed),

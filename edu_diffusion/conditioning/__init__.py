@@ -1,0 +1,1 @@
+"""What a network can be told besides x_t and t: conditioners that turn labels, text or pictures into a `Cond`."""
