@@ -3,10 +3,13 @@
 import difflib
 from pathlib import Path
 
-from edu_diffusion.zoo.claims.core import Arms, Claim, Finding, Number, Row, measure, over_seeds, read_row
+from edu_diffusion.zoo.claims import ddpm, forward, reverse, samples, unet
+from edu_diffusion.zoo.claims.core import Arms, Claim, Finding, Number, Row, measure, over_seeds, read_row, row_path
 from edu_diffusion.zoo.store import HERE
 
-CLAIMS: dict[str, Claim] = {}
+CLAIMS: dict[str, Claim] = {
+    claim.id: claim for lesson in (forward, reverse, unet, ddpm, samples) for claim in lesson.CLAIMS
+}
 
 
 def find_claim(name: str) -> Claim:
@@ -30,7 +33,7 @@ def claim(name: str, folder: Path = HERE) -> Row:
 
 def ledger(folder: Path = HERE) -> list[Row]:
     """Every row that has been measured, in the order of the lessons."""
-    return [read_row(name, folder) for name in CLAIMS if (folder / "ledger" / f"{name}.json").exists()]
+    return [read_row(name, folder) for name in CLAIMS if row_path(name, folder).exists()]
 
 
 __all__ = [

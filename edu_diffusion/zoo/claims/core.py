@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from html import escape
+from math import hypot, sqrt
 from pathlib import Path
 from statistics import mean, stdev
 
-from edu_diffusion.training import pick_runtime
+from edu_diffusion.training import Checkpoint, pick_runtime, write_atomically
 from edu_diffusion.zoo.store import HERE
 
 HOLDS, IN_PART, DOES_NOT = "holds", "holds in part", "does not hold here"
@@ -38,6 +39,20 @@ class Number:
 def over_seeds(values: list[float], *, floor: float | None = None, unit: str = "") -> Number:
     """The mean of several seeds' values, and how far they spread."""
     return Number(mean(values), len(values), stdev(values) if len(values) > 1 else None, floor, unit)
+
+
+def lower(a: Number, b: Number, margin: float = 0.1) -> bool:
+    """Whether a is lower than b beyond doubt: by more than `margin` of b, and by twice the standard error, if known.
+
+    One seed shows no spread, and then the margin alone decides; it is fixed before anything is measured.
+    """
+    errors = [0.0 if n.spread is None else n.spread / sqrt(n.seeds) for n in (a, b)]
+    return b.value - a.value > max(margin * abs(b.value), 2 * hypot(*errors))
+
+
+def verdict(*kept: bool) -> str:
+    """The verdict on a claim of several parts: it holds if all were found so, in part if some, and not if none."""
+    return HOLDS if all(kept) else IN_PART if any(kept) else DOES_NOT
 
 
 @dataclass(frozen=True)
@@ -91,20 +106,41 @@ class Row:
 
 
 class Arms:
-    """Results of trained arms, shared between claims and kept on disk as soon as each is measured."""
+    """Results of trained arms, shared between claims and kept on disk as soon as each is measured.
 
-    def __init__(self, folder: Path = HERE):
-        self.folder = folder / "ledger" / "arms"
+    Only results are kept. While an arm trains its checkpoint lies in `runs`, so that a long one may be interrupted too.
+    `minutes` adds up what the stored results that were asked for once took to measure.
+    """
 
-    def get(self, name: str, measure: Callable[[], Numbers]) -> Numbers:
-        """The stored numbers of this arm, or `measure()`'s, stored at once."""
+    def __init__(self, folder: Path = HERE, runs: Path = Path("runs")):
+        self.folder, self.runs = folder / "ledger" / "arms", runs / "arms"
+        self.minutes = 0.0
+
+    def get(self, name: str, measure: Callable[[Checkpoint], Numbers]) -> Numbers:
+        """The stored numbers of this arm, or else those of `measure(checkpoint)`, stored at once.
+
+        Raises: ValueError if the stored numbers cannot be read.
+        """
         path = self.folder / f"{name}.json"
         if path.exists():
-            return json.loads(path.read_text())
+            numbers = self._read(path)
+            self.minutes += numbers["minutes"]
+            return numbers
         started = time.perf_counter()
-        numbers = measure() | {"minutes": round((time.perf_counter() - started) / 60, 2)}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(numbers, indent=2) + "\n")
+        checkpoint = Checkpoint(self.runs / f"{name}.pt", name)
+        numbers = measure(checkpoint)
+        numbers = {"minutes": round((time.perf_counter() - started) / 60, 2)} | numbers
+        _write(path, numbers)
+        checkpoint.path.unlink(missing_ok=True)
+        return numbers
+
+    @staticmethod
+    def _read(path: Path) -> Numbers:
+        try:
+            numbers = json.loads(path.read_text())
+            numbers["minutes"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"the arm {path} is damaged: restore it, or delete it to measure it again") from error
         return numbers
 
 
@@ -119,10 +155,15 @@ class Claim:
     measure: Callable[[Arms], Finding]
 
 
-def measure(claim: Claim, folder: Path = HERE) -> Row:
-    """Measure a claim and write its row to the ledger."""
-    started = time.perf_counter()
-    finding = claim.measure(Arms(folder))
+def measure(claim: Claim, folder: Path = HERE, runs: Path = Path("runs")) -> Row:
+    """Measure a claim and write its row to the ledger. The row's minutes count its arms, whenever they were trained.
+
+    Raises: ValueError if the measurement ends in anything but a finding with numbers and one of the three verdicts.
+    """
+    started, arms = time.perf_counter(), Arms(folder, runs)
+    finding = claim.measure(arms)
+    if not finding.numbers or not finding.why:
+        raise ValueError(f"a finding needs numbers and a reason; {claim.id} came without")
     if finding.verdict not in (HOLDS, IN_PART, DOES_NOT):
         raise ValueError(f"a verdict is {HOLDS!r}, {IN_PART!r} or {DOES_NOT!r}, got {finding.verdict!r}")
     row = Row(
@@ -135,12 +176,15 @@ def measure(claim: Claim, folder: Path = HERE) -> Row:
         why=finding.why,
         command=f"python -m edu_diffusion evaluate --claim {claim.id}",
         machine=pick_runtime().describe(),
-        minutes=round((time.perf_counter() - started) / 60, 1),
+        minutes=round(arms.minutes + (time.perf_counter() - started) / 60, 1),
     )
-    path = folder / "ledger" / f"{claim.id}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(row.to_json(), indent=2) + "\n")
+    _write(row_path(claim.id, folder), row.to_json())
     return row
+
+
+def row_path(name: str, folder: Path = HERE) -> Path:
+    """Where a claim's row lies."""
+    return folder / "ledger" / f"{name}.json"
 
 
 def read_row(name: str, folder: Path = HERE) -> Row:
@@ -148,9 +192,18 @@ def read_row(name: str, folder: Path = HERE) -> Row:
 
     Raises: FileNotFoundError if the claim has not been measured; ValueError if its row is damaged.
     """
-    path = folder / "ledger" / f"{name}.json"
+    path = row_path(name, folder)
     if not path.exists():
         raise FileNotFoundError(
             f"{name!r} has not been measured: run `python -m edu_diffusion evaluate --claim {name}`"
         )
-    return Row.from_json(json.loads(path.read_text()))
+    try:
+        return Row.from_json(json.loads(path.read_text()))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"the row {path.name} of the ledger is damaged ({error}): restore it, or measure again"
+        ) from error
+
+
+def _write(path: Path, record: dict) -> None:
+    write_atomically(path, lambda file: file.write((json.dumps(record, indent=2) + "\n").encode()))

@@ -1,0 +1,123 @@
+"""The arms of claims: small networks, each trained for the same short budget in one way that differs."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from edu_diffusion.data import Batches, fashion
+from edu_diffusion.diffusion import ClipX0, NoiseSchedule, bits_per_dim, posterior_weights, q_sample
+from edu_diffusion.nets import UNet
+from edu_diffusion.systems.ddpm import DDPM, ddpm_unet
+from edu_diffusion.training import Checkpoint, Ema, adamw, pick_runtime, train
+from edu_diffusion.types import Cond
+from edu_diffusion.zoo.claims.core import Arms, Number, Numbers, over_seeds
+from edu_diffusion.zoo.measure import draw, fd
+
+# About five minutes of one core for an arm, and 460,000 parameters. The same for all: no arm is tuned.
+STEPS, BATCH, RATE, DECAY, WIDTHS = 900, 64, 2e-3, 0.997, (32, 64)
+SEEDS = (0,)  # (0, 1, 2) shows the spread, for three times the time
+SAMPLES, SAMPLE_STEPS = 2000, 25
+PICTURES, TIMES = 128, 60  # on how many test pictures, at how many times, errors and bits are measured
+
+BUDGET = (
+    f"each arm: {WIDTHS} channels, {STEPS} steps of {BATCH} pictures, FD of {SAMPLES:,} DDIM-{SAMPLE_STEPS} samples, "
+    f"errors and bits on {PICTURES} test pictures at {TIMES} times"
+)
+
+
+def small_unet(**options) -> UNet:
+    """The arms' network: the course's default, narrower."""
+    return ddpm_unet(widths=WIDTHS, **options)
+
+
+def measured(arms: Arms, name: str, build: Callable[[], DDPM]) -> dict[str, Number]:
+    """An arm's numbers over all seeds: `fd`, `eps_error` and `bits`, trained and measured where they are not stored.
+
+    `build()` makes the untrained recipe.
+
+    Raises: ValueError if the stored numbers belong to another budget.
+    """
+    runs = []
+    for seed in SEEDS:
+        stored = arms.get(f"{name}-seed{seed}", lambda checkpoint, seed=seed: run_arm(build, seed, checkpoint))
+        if stored["images"] != STEPS * BATCH:
+            raise ValueError(
+                f"the arm {name}-seed{seed} was trained on {stored['images']:,} pictures, the others on "
+                f"{STEPS * BATCH:,}: delete it from the ledger to measure it again"
+            )
+        runs.append(stored)
+    return {
+        "fd": over_seeds([run["fd"] for run in runs], floor=runs[0]["floor"]),
+        "eps_error": over_seeds([run["eps_error"] for run in runs], unit="mean squared"),
+        "bits": over_seeds([run["bits"] for run in runs], unit="bits/dim"),
+    }
+
+
+def run_arm(build: Callable[[], DDPM], seed: int, checkpoint: Checkpoint | None = None) -> Numbers:
+    """Train one arm, then measure its averaged weights.
+
+    Raises: FloatingPointError if its loss is no longer finite.
+    """
+    torch.manual_seed(seed)
+    system, runtime = build(), pick_runtime()
+    net = system.modules["net"]
+    ema = Ema(net, DECAY)
+    optimisers = {"net": adamw(net.parameters(), RATE)}
+    data = Batches(fashion(), BATCH, seed=seed)
+    options = {"steps": STEPS, "ema": {"net": ema}, "checkpoint": checkpoint, "seed": seed, "runtime": runtime}
+    for _ in train(system, data, optimisers, **options):
+        pass
+    system.modules["net"] = runtime.wrap(ema.module.eval())
+    parameters = sum(p.numel() for p in net.parameters())
+    return evaluate(system.denoiser, seed) | {"images": STEPS * BATCH, "parameters": parameters, "seed": seed}
+
+
+def evaluate(denoiser, seed: int) -> Numbers:
+    """What is measured of every arm; x0 is clipped to [-1, 1] everywhere, as when sampling."""
+    pictures = fashion("test").x[:PICTURES].to(denoiser.device)
+    generator = torch.Generator().manual_seed(0)
+    bits = bits_per_dim(ClipX0(denoiser), pictures, times=spread_times(denoiser.schedule), generator=generator)
+    distance = fd(draw(denoiser, SAMPLES, seed=seed, steps=SAMPLE_STEPS), seed)
+    return {
+        "fd": distance.value,
+        "floor": distance.floor,
+        "eps_error": eps_error(denoiser, pictures),
+        "bits": bits.total,
+    }
+
+
+def spread_times(schedule: NoiseSchedule, count: int = TIMES) -> Sequence[int]:
+    """About `count` times from 1 to T, dense where t is small: the bound changes fastest there."""
+    return sorted({round(schedule.T ** (i / (count - 1))) for i in range(count)})
+
+
+@torch.no_grad()
+def eps_error(denoiser, pictures: Tensor) -> float:
+    """Mean squared error of the predicted eps, over TIMES evenly spaced times: L_simple, whatever the target is."""
+    generator, errors = torch.Generator().manual_seed(0), []
+    for t in denoiser.schedule.spaced(TIMES)[:-1]:
+        eps = torch.randn(pictures.shape, generator=generator).to(pictures)
+        errors.append((denoiser(q_sample(denoiser.schedule, pictures, t, eps), t).eps - eps).square().mean())
+    return torch.stack(errors).mean().item()
+
+
+class PredictsMean(nn.Module):
+    """A network that puts out the mean of x_{t-1}, seen from outside as one that puts out x0.
+
+    The posterior's mean is a x0 + b x_t (DDPM eq. 7), so a network's mean m stands for x0 = (m - b x_t) / a. A denoiser
+    with target X0 makes of that the mean a x0 + b x_t = m again: under the bound it is m that is trained.
+    """
+
+    def __init__(self, net: nn.Module, schedule: NoiseSchedule):
+        super().__init__()
+        self.net, self.schedule = net, schedule
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Cond | None = None) -> Tensor:
+        """x0, by way of the mean."""
+        times = t.long()
+        # A step's noise is small beside x_t: in half precision m would be lost.
+        with torch.autocast(x_t.device.type, enabled=False):
+            mean = self.net(x_t.float(), t, cond)
+        a, b = posterior_weights(self.schedule, x_t, times, times - 1)
+        return (mean - b * x_t) / a
