@@ -1,0 +1,100 @@
+"""The benchmarks run and write what they should, at sizes of no meaning. What they measure is not judged here."""
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+SHARED = {"common", "peer"}
+# A number that must be there, for each script, as the keys that lead to it.
+NUMBERS = {
+    "training_speed": ["ratios", "speed_over_default"],
+    "sampling_overhead": ["share_outside_network"],
+    "quality_for_time": ["means", 0, "fd"],
+}
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """Import a script by its name, as Python does when it runs one."""
+    monkeypatch.syspath_prepend(FOLDER)
+    return importlib.import_module
+
+
+def test_every_script_is_tried_here():
+    assert {path.stem for path in FOLDER.glob("*.py")} == SHARED | set(NUMBERS)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_quick_run_writes_a_whole_record(load, name, tmp_path, capsys):
+    returned = load(name).main(["--quick", "--threads", "1", "--note", "a test", "--results", str(tmp_path)])
+    record = json.loads((tmp_path / f"{name}.json").read_text())
+    assert record == json.loads(json.dumps(returned))
+    assert record["name"] == name
+    environment = record["environment"]
+    assert environment["quick"] and environment["threads"] == 1 and environment["note"] == "a test"
+    assert {"machine", "torch", "date"} <= environment.keys()
+    value = record
+    for key in NUMBERS[name]:
+        value = value[key]
+    assert value > 0
+    assert len(capsys.readouterr().out.splitlines()) > 3
+
+
+def test_too_few_repeats_are_refused(load, capsys):
+    with pytest.raises(SystemExit):
+        load("sampling_overhead").main(["--repeats", "3"])
+    assert "at least 5" in capsys.readouterr().err
+
+
+def test_a_quick_run_keeps_nothing_unless_told_where(load, capsys):
+    before = set(FOLDER.rglob("*.json"))
+    load("sampling_overhead").main(["--quick", "--threads", "1"])
+    assert set(FOLDER.rglob("*.json")) == before
+    assert "wrote" not in capsys.readouterr().out
+
+
+def test_memory_is_printed_as_a_number_of_bytes(load, capsys):
+    load("training_speed").main(["--quick", "--memory-of", '{"network": "course"}'])
+    assert int(capsys.readouterr().out) >= 0
+
+
+def test_the_peer_is_of_our_size(load):
+    peer = load("peer")
+    ours, theirs = (peer.parameters(peer.Setup(network).build()) for network in ("course", "diffusers"))
+    assert theirs == pytest.approx(ours, rel=0.15)
+
+
+def test_alternate_counts_every_arm_once_a_round(load):
+    common = load("common")
+    calls = []
+    arms = {name: lambda name=name: calls.append(name) for name in "ab"}
+    chosen = common.parser("x").parse_args(["--repeats", "5"])
+    seconds = common.alternate(arms, chosen)
+    assert calls == ["a", "b"] * 6, "a round to warm up, then five that count, arms in turn"
+    assert all(len(times) == 5 for times in seconds.values())
+
+
+def test_times_faster_is_the_median_of_the_rounds(load):
+    assert load("common").times_faster({"ours": [1.0, 1.0, 2.0], "theirs": [2.0, 9.0, 8.0]}, "ours", "theirs") == 4.0
+
+
+def test_quality_goes_on_where_it_stopped(load, tmp_path, monkeypatch):
+    script = load("quality_for_time")
+    asked = []
+
+    def measured(network, minutes, seed, chosen):
+        asked.append((network, minutes, seed))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return {"network": network, "minutes": minutes, "seed": seed, "samples": chosen.samples, "fd": 9.0, "steps": 1}
+
+    monkeypatch.setattr(script, "measure", measured)
+    order = ["--minutes", "2", "--seeds", "0", "1", "--threads", "1", "--results", str(tmp_path)]
+    with pytest.raises(KeyboardInterrupt):
+        script.main(order)
+    record = script.main(order)
+    assert asked[3:] == [("course", 2.0, 1), ("diffusers", 2.0, 1)], "the two that were stored are not measured again"
+    assert [mean["seeds"] for mean in record["means"]] == [2, 2]
