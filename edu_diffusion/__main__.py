@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     try:
         chosen.run(chosen)
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, ImportError) as error:
         print(f"edu_diffusion: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -68,6 +68,8 @@ def sample(chosen: argparse.Namespace) -> None:
     from edu_diffusion.viz import grid
     from edu_diffusion.zoo import load
 
+    if chosen.out.suffix != ".png" or not chosen.out.parent.is_dir():
+        raise ValueError(f"--out must name a .png file in a folder that exists, got {chosen.out}")
     system = load(chosen.name, chosen.device, chosen.zoo)
     if not hasattr(system, "denoiser"):
         raise ValueError(f"{chosen.name} does not generate pictures")
@@ -81,22 +83,31 @@ def sample(chosen: argparse.Namespace) -> None:
 def evaluate(chosen: argparse.Namespace) -> None:
     """Measure a model and write the results to its card, or measure a claim and write its row."""
     from edu_diffusion.zoo import card, find, load
-    from edu_diffusion.zoo.claims import CLAIMS, find_claim, measure
+    from edu_diffusion.zoo.measure import measure_classifier
     from edu_diffusion.zoo.store import card_path
 
+    if (chosen.name is None) == (chosen.claim is None):
+        raise ValueError("evaluate needs either a name of the zoo or --claim ID")
     if chosen.claim is not None:
-        for name in CLAIMS if chosen.claim == "all" else [find_claim(chosen.claim).id]:
-            row = measure(CLAIMS[name], chosen.zoo)
-            print(f"{row.id}: {row.verdict}: {row.why}")
-        return
-    if chosen.name is None:
-        raise ValueError("evaluate needs a name of the zoo, or --claim ID")
+        return _evaluate_claims(chosen)
     entry = find(chosen.name)
+    if chosen.samples is not None and entry.measure is measure_classifier:
+        raise ValueError(f"{entry.name} draws no samples, it is measured on the whole test set: leave --samples out")
     options = {} if chosen.samples is None else {"samples": chosen.samples}
     results = entry.measure(load(entry.name, chosen.device, chosen.zoo), chosen.seed, **options)
     card(entry.name, chosen.zoo).with_results(results).save(card_path(entry.name, chosen.zoo))
     for result in results.values():
         print(result)
+
+
+def _evaluate_claims(chosen: argparse.Namespace) -> None:
+    from edu_diffusion.zoo.claims import CLAIMS, find_claim, measure
+
+    if chosen.samples is not None:
+        raise ValueError("a claim's samples are part of what it compares: leave --samples out")
+    for name in CLAIMS if chosen.claim == "all" else [find_claim(chosen.claim).id]:
+        row = measure(CLAIMS[name], chosen.zoo, chosen.runs)
+        print(f"{row.id}: {row.verdict}: {row.why}")
 
 
 def zoo(chosen: argparse.Namespace) -> None:
@@ -107,7 +118,7 @@ def zoo(chosen: argparse.Namespace) -> None:
     trained = [name for name in ENTRIES if card_path(name, chosen.zoo).exists()]
     cards = [card(name, chosen.zoo) for name in trained]
     if chosen.json:
-        print(json.dumps([made.to_json() for made in cards], indent=2))
+        print(json.dumps([_record(made) for made in cards], indent=2))
         return
     for made in cards:
         print(f"{made.name}: {made.about}")
@@ -118,6 +129,13 @@ def zoo(chosen: argparse.Namespace) -> None:
             print(f"  {result}")
     for name in ENTRIES.keys() - trained:
         print(f"{name}: not trained yet")
+
+
+def _record(made) -> dict:
+    """A card for others to read: every result says its floor, if only that there is none."""
+    record = made.to_json()
+    record["results"] = {name: {"floor": None} | result for name, result in record["results"].items()}
+    return record
 
 
 def claims(chosen: argparse.Namespace) -> None:
@@ -178,6 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--claim", metavar="ID", help="measure a claim instead; 'all' for every one")
     one.add_argument("--samples", type=_count, help="how many samples to draw")
     one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where a claim's arms are trained")
     _device(one)
 
     for listing in (zoo, claims):
@@ -186,21 +205,29 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _device(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", help="cpu, cuda or mps (default: the best there is)")
+    parser.add_argument("--device", type=_device_name, help="cpu, cuda or mps (default: the best there is)")
+
+
+def _device_name(text: str) -> str:
+    if text.split(":")[0] not in ("cpu", "cuda", "mps"):
+        raise argparse.ArgumentTypeError(f"must be cpu, cuda or mps, got {text!r}")
+    return text
 
 
 def _positive(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
     return value
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return value
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number, at least 1, got {text!r}")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,9 @@ def features(images: Tensor) -> Tensor:
     """The zoo classifier's 128 features of pictures in [-1, 1]."""
     from edu_diffusion.zoo import fashion_classifier
 
-    return extract(fashion_classifier().features, images)
+    net = fashion_classifier()
+    device = next(net.parameters()).device
+    return extract(lambda part: net.features(part.to(device)), images)
 
 
 def fd(images: Tensor, seed: int) -> Measured:
