@@ -67,13 +67,14 @@ def main(arguments: Sequence[str] | None = None) -> dict:
 def choose(batch: int, chosen: Namespace) -> dict[str, Setup]:
     """The arms by name. Two names may mean one setup, which is then measured once."""
     ours = course()
-    best, best_fp32 = (quickest(tunings(fp32_only), batch, chosen) for fp32_only in (False, True))
+    fp32 = quickest(tunings(fp32_only=True), batch, chosen)
+    best = quickest(tunings(), batch, chosen) if has_bf16_units() else fp32
     return {
         "course": ours,
         "course fp32": replace(ours, dtype="float32"),
         "peer default": DEFAULT,
         "peer tuned": best,
-        "peer fp32 tuned": best_fp32 if has_bf16_units() else best,
+        "peer fp32 tuned": fp32,
     }
 
 
