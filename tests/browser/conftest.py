@@ -35,7 +35,7 @@ def chromium():
 def page(chromium):
     """A fresh page, with what its scripts complain of in `page.complaints`."""
     page = chromium.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(2 * MINUTE)
+    page.set_default_timeout(3 * MINUTE)
     page.complaints = []
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
     yield page
