@@ -17,14 +17,14 @@ from edu_diffusion.training import Checkpoint, pick_runtime, write_atomically
 from edu_diffusion.zoo.store import HERE
 
 HOLDS, IN_PART, DOES_NOT = "holds", "holds in part", "does not hold here"
-Numbers = dict[str, float]
+Numbers = dict[str, float | int]
 
 
 @dataclass(frozen=True)
 class Number:
     """One measured number. `spread` is the standard deviation over `seeds` seeds; `floor` what real data scores."""
 
-    value: float
+    value: float | int
     seeds: int = 1
     spread: float | None = None
     floor: float | None = None
