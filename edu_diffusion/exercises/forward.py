@@ -159,8 +159,8 @@ EXERCISES: list[Exercise] = [
         [
             Mistake(
                 "alpha_bar[t] of shape (b,) lines up with the last axis: every column of pixels got its own time. It "
-                "went through without an error only because these pictures are as wide as the batch is long. Reshape it "
-                "to (b, 1, 1, 1).",
+                "went through without an error only because these pictures are as wide as the batch is long. Reshape "
+                "it to (b, 1, 1, 1).",
                 _unshaped((-1,)),
             ),
             Mistake(
