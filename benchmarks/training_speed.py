@@ -51,9 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     seconds = alternate({str(setup): trainer(setup, batch) for setup in memory}, chosen)
     seconds = {name: seconds[str(setup)] for name, setup in setups.items()}
     record = {"name": NAME, "environment": environment(chosen), "batch": batch, "peer": PEER, "targets": TARGETS}
+    sizes = {setup: size(setup) for setup in memory}
     record["setups"] = {
-        name: {**setup.to_json(), **size(setup), "images_per_second": rate(seconds[name], batch)}
-        | {"peak_memory_mib": memory[setup] / 2**20}
+        name: setup.to_json()
+        | sizes[setup]
+        | {"images_per_second": rate(seconds[name], batch), "peak_memory_mib": memory[setup] / 2**20}
         for name, setup in setups.items()
     }
     record["convolution_gflops"] = convolutions(batch, chosen)
