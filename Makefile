@@ -50,7 +50,7 @@ clean:                        ## remove what was built; the environment in .venv
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 $(VENV)/lab.ok: EXTRAS := lab
-$(VENV)/all.ok: EXTRAS := lab,eval,test,book
+$(VENV)/all.ok: EXTRAS := lab,test,book
 $(VENV)/%.ok: pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	$(BIN)/jupyter labextension disable "@jupyterlab/apputils-extension:announcements"
