@@ -140,7 +140,7 @@ def _record(made) -> dict:
 
 def claims(chosen: argparse.Namespace) -> None:
     """Print the ledger."""
-    from edu_diffusion.zoo import ledger
+    from edu_diffusion.zoo.claims import ledger, pending
 
     rows = ledger(chosen.zoo)
     if chosen.json:
@@ -151,6 +151,8 @@ def claims(chosen: argparse.Namespace) -> None:
         for name, number in row.numbers.items():
             print(f"  {name}: {number}")
         print(f"  {row.verdict}: {row.why}\n  {row.command}  ({row.minutes:g} minutes on {row.machine})")
+    for row in pending(chosen.zoo):
+        print(f"{row.id} (lesson {row.lesson}): {row.what}\n  not measured yet: {row.command}")
 
 
 def _parser() -> argparse.ArgumentParser:

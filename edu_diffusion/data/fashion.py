@@ -51,7 +51,7 @@ class LabelledImages:
 
 def to_unit_range(levels: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Pixel levels 0..255 as float32 in [-1, 1]: 0 becomes -1 and 255 becomes 1."""
-    return levels.float().div_(127.5).sub_(1)
+    return levels.float() / 127.5 - 1
 
 
 @lru_cache(maxsize=2)

@@ -80,7 +80,8 @@ class ClassifierRecipe:
 @torch.no_grad()
 def accuracy(net: nn.Module, data: LabelledImages, batch: int = 500) -> float:
     """The share of pictures, 0..1, whose most likely class is the right one."""
-    parts = (data[slice(start, start + batch)] for start in range(0, len(data), batch))
+    device = next(net.parameters()).device
+    parts = (data[slice(start, start + batch)].to(device) for start in range(0, len(data), batch))
     right = sum((net(part.x).argmax(1) == part.y).sum().item() for part in parts)
     return right / len(data)
 
@@ -93,7 +94,8 @@ def standardise(net: Classifier, images: Float[Tensor, "n 1 28 28"]) -> None:
     this makes distances comparable between classifiers trained with other seeds. It works because a ReLU passes a
     positive factor through: what `to_features` is divided by, `to_logits` is multiplied by.
     """
-    scale = torch.cat([net.features(part) for part in images.split(500)]).var(dim=0).mean().sqrt()
+    device = next(net.parameters()).device
+    scale = torch.cat([net.features(part.to(device)) for part in images.split(500)]).var(dim=0).mean().sqrt()
     for parameter in net.to_features.parameters():
         parameter.div_(scale)
     net.to_logits.weight.mul_(scale)

@@ -62,6 +62,7 @@ def write_atomically(path: Path, write) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(name, 0o644)  # a temporary file is its owner's alone
         os.replace(name, path)
     except BaseException as error:
         Path(name).unlink(missing_ok=True)

@@ -4,7 +4,18 @@ import difflib
 from pathlib import Path
 
 from edu_diffusion.zoo.claims import ddpm, forward, reverse, samples, unet
-from edu_diffusion.zoo.claims.core import Arms, Claim, Finding, Number, Row, measure, over_seeds, read_row, row_path
+from edu_diffusion.zoo.claims.core import (
+    Arms,
+    Claim,
+    Finding,
+    Number,
+    Pending,
+    Row,
+    measure,
+    over_seeds,
+    read_row,
+    row_path,
+)
 from edu_diffusion.zoo.store import HERE
 
 CLAIMS: dict[str, Claim] = {
@@ -23,12 +34,20 @@ def find_claim(name: str) -> Claim:
     return CLAIMS[name]
 
 
-def claim(name: str, folder: Path = HERE) -> Row:
-    """The measured row of a claim.
+def claim(name: str, folder: Path = HERE) -> Row | Pending:
+    """The measured row of a claim; or, if nobody has measured it yet, one that says so.
 
-    Raises: ValueError for an unknown id; FileNotFoundError if it has not been measured.
+    Raises: ValueError for an unknown id or a damaged row.
     """
-    return read_row(find_claim(name).id, folder)
+    asked = find_claim(name)
+    if not row_path(name, folder).exists():
+        return Pending(asked.id, asked.lesson, asked.what, asked.paper)
+    return read_row(asked.id, folder)
+
+
+def pending(folder: Path = HERE) -> list[Pending]:
+    """The claims that have not been measured, in the order of the lessons."""
+    return [row for name in CLAIMS if isinstance(row := claim(name, folder), Pending)]
 
 
 def ledger(folder: Path = HERE) -> list[Row]:
@@ -42,11 +61,13 @@ __all__ = [
     "Claim",
     "Finding",
     "Number",
+    "Pending",
     "Row",
     "claim",
     "find_claim",
     "ledger",
     "measure",
     "over_seeds",
+    "pending",
     "read_row",
 ]

@@ -105,6 +105,27 @@ class Row:
         return f"<b>{escape(self.what)}</b><table>{rows}</table>"
 
 
+@dataclass(frozen=True)
+class Pending:
+    """What stands in a row's place while a claim has not been measured: it says so, and how to measure it."""
+
+    id: str
+    lesson: str
+    what: str
+    paper: str
+
+    @property
+    def command(self) -> str:
+        """What measures it."""
+        return f"python -m edu_diffusion evaluate --claim {self.id}"
+
+    def _repr_html_(self) -> str:
+        return (
+            f"<b>{escape(self.what)}</b><p>Paper: {escape(self.paper)}<br>Here: <b>not measured yet</b>. "
+            f"<code>{self.command}</code> does it.</p>"
+        )
+
+
 class Arms:
     """Results of trained arms, shared between claims and kept on disk as soon as each is measured.
 

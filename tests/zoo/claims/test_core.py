@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from edu_diffusion.zoo.claims import CLAIMS, find_claim, ledger
+from edu_diffusion import zoo
+from edu_diffusion.zoo.claims import CLAIMS, find_claim, ledger, pending
 from edu_diffusion.zoo.claims.core import (
     DOES_NOT,
     HOLDS,
@@ -52,6 +53,9 @@ def test_half_a_finding_is_refused_and_nothing_written(tmp_path, measured, messa
 def test_a_claim_not_measured_yet_says_how(tmp_path):
     with pytest.raises(FileNotFoundError, match="evaluate --claim fwd-prior"):
         read_row("fwd-prior", tmp_path)
+    row = zoo.claim("fwd-prior", tmp_path)
+    assert "not measured yet" in row._repr_html_() and row.command in row._repr_html_()
+    assert "fwd-prior" in [each.id for each in pending(tmp_path)]
 
 
 @pytest.mark.parametrize(
