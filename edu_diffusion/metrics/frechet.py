@@ -51,7 +51,7 @@ def _metric(dims: int) -> nn.Module:
     try:
         from torchmetrics.image.fid import FrechetInceptionDistance
     except ImportError as error:
-        raise ImportError("Fréchet distances need torchmetrics: pip install 'edu-diffusion[eval]'") from error
+        raise ImportError("Fréchet distances need torchmetrics: pip install torchmetrics") from error
     network = nn.Identity()
     network.num_features = dims
     return FrechetInceptionDistance(feature=network).set_dtype(torch.float64)

@@ -23,7 +23,8 @@ class Recipe(Protocol):
     """A system's training objective.
 
     `losses` yields (phase, loss, metrics) once for each optimiser's turn; the loop takes that step before asking for
-    the next, so a GAN needs no loop of its own. It must call its networks through `self.modules`, which the loop places.
+    the next, so a GAN needs no loop of its own. It must call its networks through `self.modules`, which the loop
+    places.
     """
 
     modules: dict[str, nn.Module]
