@@ -56,9 +56,11 @@ def test_a_quick_run_keeps_nothing_unless_told_where(load, capsys):
     assert "wrote" not in capsys.readouterr().out
 
 
-def test_memory_is_printed_as_a_number_of_bytes(load, capsys):
-    load("training_speed").main(["--quick", "--memory-of", '{"network": "course"}'])
-    assert int(capsys.readouterr().out) >= 0
+def test_memory_is_that_of_training_alone(load):
+    script = load("training_speed")
+    held = b"x" * (300 * 2**20)  # what this process holds must not count
+    chosen = script.parse(script.parser("x"), ["--quick"])
+    assert 0 < script.memory_of(script.course(), chosen) < len(held)
 
 
 def test_the_peer_is_of_our_size(load):
