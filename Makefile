@@ -1,7 +1,7 @@
 # The course's commands. `make lab` and `make test` are the two that matter; `make help` lists them all.
 
 .DEFAULT_GOAL := help
-.PHONY: help lab setup test book execute address pins bench clean
+.PHONY: help lab setup test book execute address pins bench quality clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -43,7 +43,11 @@ pins: $(VENV)/all.ok          ## write constraints.txt from what the environment
 	$(BIN)/python tools/pins.py
 
 bench: $(VENV)/all.ok         ## measure speed against diffusers (minutes)
-	for script in benchmarks/*.py; do $(BIN)/python $$script; done
+	$(BIN)/python benchmarks/training_speed.py
+	$(BIN)/python benchmarks/sampling_overhead.py
+
+quality: $(VENV)/all.ok       ## measure quality for time against diffusers' network (hours; goes on where it stopped)
+	$(BIN)/python benchmarks/quality_for_time.py
 
 clean:                        ## remove what was built; the environment in .venv stays
 	rm -rf book/_build build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache
