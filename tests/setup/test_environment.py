@@ -2,11 +2,13 @@
 
 import re
 import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 from rattler import MatchSpec
@@ -66,3 +68,10 @@ def test_pins_hold_anywhere():
 
 def test_no_lock_file_of_another_tool():
     assert not (ROOT / "uv.lock").exists()
+
+
+def test_every_pin_takes_the_oldest_python_we_promise():
+    """Debian's own Python, say, is 3.11.2: a pin that asks for 3.11.5 would stop the first command."""
+    asked = {each.name: each.metadata["Requires-Python"] for each in distributions()}
+    refused = {name: asks for name, asks in asked.items() if asks and "3.11.1" not in SpecifierSet(asks)}
+    assert refused == {}
