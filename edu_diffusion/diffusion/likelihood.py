@@ -65,9 +65,10 @@ def prior_term(schedule: NoiseSchedule, x0: Data) -> PerExample:
 
     Source: DDPM (arXiv:2006.11239), eq. 5, first term.
     """
-    mean = schedule.signal(schedule.T, x0) * x0
-    log_var = 2 * math.log(schedule.noise(schedule.T, x0))
-    return normal_kl(mean, log_var, torch.zeros(()), 0.0).flatten(1).mean(1) / math.log(2)
+    # In float64: the term can be 1e-9, the small difference of numbers near 1.
+    mean = schedule.signal(schedule.T, x0) * x0.cpu().double()
+    log_var = torch.tensor(2 * math.log(schedule.noise(schedule.T, x0)), dtype=torch.float64)
+    return (normal_kl(mean, log_var, torch.zeros(()), 0.0).flatten(1).mean(1) / math.log(2)).to(x0)
 
 
 @dataclass(frozen=True)

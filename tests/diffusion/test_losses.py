@@ -112,6 +112,14 @@ class TestBound:
         expected = 0.5 * (a * x0**2 + (1 - a) - 1 - math.log(1 - a)).mean((1, 2, 3)) / math.log(2)
         torch.testing.assert_close(prior_term(SCHEDULE, x0), expected)
 
+    def test_prior_term_survives_float32(self):
+        """Cosine leaves 1.2e-9 bits: in float32 the difference would be exactly 0."""
+        x0 = pictures()
+        torch.testing.assert_close(
+            prior_term(cosine(), x0.float()).double(), prior_term(cosine(), x0), rtol=1e-3, atol=0
+        )
+        assert prior_term(cosine(), x0.float()).min() > 0
+
     def test_vlb_loss_estimates_the_whole_bound(self):
         x0 = pictures(1)
         denoiser = Denoiser(net, SCHEDULE)
