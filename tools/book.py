@@ -18,7 +18,7 @@ HTML = BOOK / "_build/html"
 
 
 def lay_out() -> None:
-    """Copy the book's pages and the notebooks to SOURCE; file times are kept, so only changed pages are built again."""
+    """Copy the book's pages and the notebooks to SOURCE."""
     shutil.rmtree(SOURCE, ignore_errors=True)
     shutil.copytree(BOOK, SOURCE, ignore=shutil.ignore_patterns("_*", "conf.py"))
     (SOURCE / "notebooks").mkdir()
@@ -27,9 +27,12 @@ def lay_out() -> None:
 
 
 def build(out: Path = HTML) -> int:
-    """Build the site into `out`; every warning is an error. Returns the exit status."""
+    """Build the site into `out`, all of it anew; every warning is an error. Returns the exit status.
+
+    A page that is not built again does not warn again: a second build of only what changed would pass.
+    """
     lay_out()
-    options = ["-q", "-W", "--keep-going", "-b", "html", "-c", BOOK, "-d", BOOK / "_build/doctrees"]
+    options = ["-q", "-E", "-a", "-W", "--keep-going", "-b", "html", "-c", BOOK, "-d", BOOK / "_build/doctrees"]
     return subprocess.run([sys.executable, "-m", "sphinx", *options, SOURCE, out]).returncode
 
 
