@@ -93,6 +93,11 @@ def environment(chosen: argparse.Namespace) -> dict:
     }
 
 
+def line(what: str, value: float, aim: str = "", **more: object) -> dict:
+    """One row of a benchmark's summary, as the README and the book show it. `aim` is what was asked beforehand."""
+    return {"measured": what, "value": value, "aim": aim} | more
+
+
 def save(name: str, record: dict, chosen: argparse.Namespace) -> None:
     """Write NAME.json."""
     folder = chosen.results or (None if chosen.quick else RESULTS)

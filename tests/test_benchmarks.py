@@ -36,6 +36,7 @@ def test_a_quick_run_writes_a_whole_record(load, name, tmp_path, capsys):
     environment = record["environment"]
     assert environment["quick"] and environment["threads"] == 1 and environment["note"] == "a test"
     assert {"machine", "torch", "date"} <= environment.keys()
+    assert all({"measured", "value", "aim"} <= row.keys() for row in record["summary"]) and record["summary"]
     value = record
     for key in NUMBERS[name]:
         value = value[key]
@@ -91,7 +92,8 @@ def test_quality_goes_on_where_it_stopped(load, tmp_path, monkeypatch):
         asked.append((network, minutes, seed))
         if len(asked) == 3:
             raise KeyboardInterrupt
-        return {"network": network, "minutes": minutes, "seed": seed, "samples": chosen.samples, "fd": 9.0, "steps": 1}
+        numbers = {"samples": chosen.samples, "fd": 9.0, "fd_of_few": 9.0, "steps": 1}
+        return {"network": network, "minutes": minutes, "seed": seed, **numbers}
 
     monkeypatch.setattr(script, "measure", measured)
     order = ["--minutes", "2", "--seeds", "0", "1", "--threads", "1", "--results", str(tmp_path)]

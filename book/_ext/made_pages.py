@@ -1,7 +1,7 @@
 """Pages made while the book is built: where a page says `<!-- made: NAME -->`, the Markdown of NAME is put in.
 
 `room edu_diffusion.nets` is the reference of a room, from its docstrings. `zoo` and `claims` are what the package's
-own commands say, so that no number in the book is typed by hand.
+own commands say, `speed` what the benchmarks stored, so that no number in the book is typed by hand.
 """
 
 import json
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from api import room
-from results import claims_page, zoo_page
+from results import claims_page, speed_page, zoo_page
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
@@ -33,6 +33,11 @@ def ask(command: str) -> list[dict]:
         raise ExtensionError(f"`python -m edu_diffusion {command} --json` did not print JSON: {error}") from error
 
 
+def lessons() -> dict[str, str]:
+    """The lessons that are written: number -> page, as seen from the book's own folder."""
+    return {path.name[:2]: f"notebooks/{path.name}" for path in ROOT.glob("notebooks/[0-9]*.ipynb")}
+
+
 def markdown(what: str) -> str:
     """The Markdown that stands for one mark."""
     match what.split():
@@ -41,8 +46,10 @@ def markdown(what: str) -> str:
         case ["zoo"]:
             return zoo_page(ask("zoo"))
         case ["claims"]:
-            return claims_page(ask("claims"))
-    raise ExtensionError(f"no page can be made of {what!r}; known: room NAME, zoo, claims")
+            return claims_page(ask("claims"), lessons())
+        case ["speed"]:
+            return speed_page([json.loads(path.read_text()) for path in sorted(ROOT.glob("benchmarks/results/*.json"))])
+    raise ExtensionError(f"no page can be made of {what!r}; known: room NAME, zoo, claims, speed")
 
 
 def fill(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -53,7 +60,7 @@ def fill(app: Sphinx, docname: str, source: list[str]) -> None:
 def outdated(app: Sphinx, env, added: set, changed: set, removed: set) -> list[str]:
     """Pages with a made part are read again in every build: what they show lies outside the book's folder."""
     known = env.found_docs - added - changed
-    return [name for name in known if name.startswith("api/") or name in {"zoo", "claims"}]
+    return [name for name in known if name.startswith("api/") or name in {"zoo", "claims", "speed"}]
 
 
 def setup(app: Sphinx) -> dict:

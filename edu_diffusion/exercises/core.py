@@ -37,7 +37,31 @@ class Reply:
         return f'<p style="border-left:4px solid {colour};padding-left:0.7em"><b>{verdict}.</b> {escape(self.text)}</p>'
 
 
-@dataclass(frozen=True)
+class Text(str):
+    """Words for the learner: a paragraph in a notebook, plain text in a terminal."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return f'<p style="border-left:4px solid #888;padding-left:0.7em">{escape(self)}</p>'
+
+
+class Code(str):
+    """Python source: highlighted in a notebook, plain text in a terminal."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_markdown_(self) -> str:
+        return f"```python\n{self.rstrip()}\n```"
+
+
+@dataclass(frozen=True, repr=False)
 class Exercise:
     """One exercise. `answer` is the solution: a function, or a value where the question has one.
 
@@ -67,13 +91,19 @@ class Exercise:
                 return Reply(False, mistake.message)
         return Reply(False, f"{self._difference(given, wanted)} Try {self._hint_call()}.")
 
-    def hint(self) -> str:
-        """A nudge, not the answer."""
-        return self.clue
+    def __repr__(self) -> str:
+        return f"Exercise {self.name}: {self.question}"
 
-    def solution(self) -> str:
+    def _repr_html_(self) -> str:
+        return Text(f"{self.name}: {self.question}")._repr_html_()
+
+    def hint(self) -> Text:
+        """A nudge, not the answer."""
+        return Text(self.clue)
+
+    def solution(self) -> Code:
         """The answer's source, or the value."""
-        return inspect.getsource(self.answer) if callable(self.answer) else repr(self.answer)
+        return Code(inspect.getsource(self.answer) if callable(self.answer) else repr(self.answer))
 
     def _outcome(self, answer: object) -> list:
         if not callable(self.answer):

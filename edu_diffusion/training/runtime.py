@@ -54,7 +54,8 @@ class Runtime:
         """One line for a card: device, precision, threads."""
         kind = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else cpu_name()
         precision = str(self.dtype).removeprefix("torch.")
-        threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
+        count = torch.get_num_threads()
+        threads = f", {count} thread{'s' * (count > 1)}" if self.device.type == "cpu" else ""
         return f"{kind}, {precision}{threads}"
 
 

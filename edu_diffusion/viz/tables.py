@@ -15,7 +15,7 @@ class Table:
         self.columns, self.caption = list(columns), caption
         self.rows = [[number(cell) for cell in row] for row in rows]
         # A column is set flush right if everything in it is a number.
-        self._right = [all(isinstance(row[i], Real) for row in rows) for i in range(len(columns))]
+        self._right = [all(isinstance(plain(row[i]), Real | None) for row in rows) for i in range(len(columns))]
 
     def _repr_html_(self) -> str:
         head = "".join(self._cell("th", i, text, ' scope="col"') for i, text in enumerate(self.columns))
@@ -64,10 +64,16 @@ def table(
     return Table(rows, columns, caption)
 
 
+def plain(value: object) -> object:
+    """The Python number inside a tensor or array of one element; anything else as it is."""
+    if hasattr(value, "numel"):
+        return value.item() if value.numel() == 1 else value
+    return value.item() if getattr(value, "size", None) == 1 and hasattr(value, "item") else value
+
+
 def number(value: object) -> str:
     """A cell's text: 0.12345 as 0.123, 12345.6 as 12,346, 60000 as 60,000, 1.2e-7 as 1.2e-07, True as yes."""
-    if (hasattr(value, "item") and getattr(value, "size", 1) in (1, ())) or hasattr(value, "numel"):
-        value = value.item()
+    value = plain(value)
     if value is None:
         return "–"
     if isinstance(value, bool):

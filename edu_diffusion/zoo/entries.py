@@ -52,14 +52,14 @@ ENTRIES = {
             "ddpm-fashion",
             "DDPM on Fashion-MNIST: linear schedule, predicts eps, simple loss",
             DDPM,
-            Plan(steps=5000),
+            Plan(steps=10_000),
             measure_denoiser,
         ),
         Entry(
             "ddpm-fashion-cosine",
             "the same with the cosine schedule",
             lambda: DDPM(schedule=cosine()),
-            Plan(steps=5000),
+            Plan(steps=10_000),
             measure_denoiser,
         ),
     ]

@@ -71,13 +71,59 @@ def test_a_room_lists_every_public_name():
     )
 
 
-def test_results_become_tables():
-    row = {"name": "a", "weight_bytes": 5_000_000, "results": [{"metric": "FD", "value": 5.25, "why": "x | y"}]}
-    page = results.zoo_page([row])
-    assert "| weight bytes | 5,000,000 |" in page
-    assert "| FD | 5.25 | x \\| y |" in page
-    claim = {"id": "fwd", "verdict": "holds", "numbers": [{"arm": "one", "value": 1.0, "spread": 0.1}]}
-    assert "| one | 1 | 0.1 |" in results.claims_page([claim]) and "## fwd" in results.claims_page([claim])
+ENTRY = {
+    "name": "ddpm",
+    "about": "draws clothes",
+    "system": "DDPM",
+    "recipe": {"batch": 64, "ema": None},
+    "seed": 0,
+    "steps": 10,
+    "images": 640,
+    "minutes": 1.5,
+    "machine": "a CPU",
+    "versions": {"torch": "2.13.0"},
+    "data_checksum": "abc",
+    "parameters": 1_000_000,
+    "weight_bytes": 5_000_000,
+    "weight_sha256": "0123456789abcdef",
+    "results": {"fd": {"name": "FD", "value": 5.25, "samples": 100, "seed": 0, "floor": 0.1, "unit": "x | y"}},
+}
+CLAIM = {
+    "id": "fwd",
+    "lesson": "06",
+    "what": "this against that (each arm: short)",
+    "paper": "says so",
+    "numbers": {"one": {"value": 1.0, "seeds": 3, "spread": 0.1, "floor": None, "unit": "RMS"}},
+    "verdict": "holds",
+    "why": "it came out so",
+    "command": "python -m edu_diffusion evaluate --claim fwd",
+    "machine": "a CPU",
+    "minutes": 2.0,
+}
+
+
+def test_a_zoo_entry_becomes_a_section_and_a_line_of_the_overview():
+    page = results.zoo_page([ENTRY])
+    assert "| [ddpm](#ddpm) | DDPM | 1,000,000 | 1.5 | 5.25 |" in page
+    assert "1,000,000 parameters, 5,000,000 bytes" in page
+    assert "| FD | 5.25 x \\| y | 0.1 | 100 | 0 |" in page
+    assert ", ema" not in page, "what does not apply is left out"
+
+
+def test_a_claim_becomes_a_section_and_a_line_of_the_overview():
+    page = results.claims_page([CLAIM], {"06": "notebooks/06_forward_diffusion.ipynb"})
+    assert "| [fwd](#fwd) | [06](notebooks/06_forward_diffusion.ipynb) | holds | this against that |" in page
+    assert "**holds**: it came out so" in page and "`python -m edu_diffusion evaluate --claim fwd`" in page
+    assert "| one | 1 ± 0.1 RMS | 3 |" in page
+
+
+def test_a_benchmark_becomes_a_section():
+    around = {"machine": "a CPU", "cores": 2, "threads": 2, "bf16_units": False, "torch": "2.13.0"}
+    around |= {"diffusers": "0.42", "python": "3.11", "date": "2026-11-24", "note": ""}
+    row = {"measured": "times faster", "value": 6.25, "aim": "at least 2.2"}
+    page = results.speed_page([{"name": "training_speed", "environment": around, "summary": [row]}])
+    assert "## Training speed" in page and "| times faster | 6.25 | at least 2.2 |" in page
+    assert "no bf16 matrix units" in page and "Remark" not in page
 
 
 @pytest.mark.parametrize("status, out", [(1, ""), (0, "not JSON")])
