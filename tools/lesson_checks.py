@@ -8,6 +8,7 @@ import nbformat
 from jupytext.compare import NotebookDifference, compare_notebooks
 
 LARGEST = 2 * 2**20
+WIDEST = 88  # characters of a line of code: what fits in the book at a window of 1280 pixels
 SKIP = {"nbval-skip", "skip-execution"}
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|tmp|root|home|Users)/[\w.]+|site-packages/|ipykernel_\d+")
 ADDRESS_IN_MEMORY = re.compile(r"\bat 0x[0-9a-f]{6,}")
@@ -76,9 +77,17 @@ def widget_problems(notebook: dict) -> list[str]:
     return found
 
 
+def width_problems(notebook: dict) -> list[str]:
+    """No line of code is so wide that a reader has to scroll sideways."""
+    wide = [(i, line) for i, cell in to_run(notebook) for line in cell["source"].splitlines() if len(line) > WIDEST]
+    return [
+        f"cell {i}: a line of {len(line)} characters, at most {WIDEST} fit: {line.strip()[:50]!r}" for i, line in wide
+    ]
+
+
 def problems(notebook: dict, *, size: int) -> list[str]:
     """Everything wrong with an executed notebook of `size` bytes; an empty list if nothing is."""
-    found = execution_problems(notebook) + widget_problems(notebook)
+    found = execution_problems(notebook) + width_problems(notebook) + widget_problems(notebook)
     for i, cell in to_run(notebook):
         raises = "raises-exception" in cell["metadata"].get("tags", [])
         for output in cell["outputs"]:

@@ -96,13 +96,18 @@ class Row:
 
     def _repr_html_(self) -> str:
         numbers = "<br>".join(f"{escape(name)}: {escape(str(number))}" for name, number in self.numbers.items())
-        cells = {"paper": escape(self.paper), "here": numbers, "verdict": f"<b>{self.verdict}</b>: {escape(self.why)}"}
-        cells |= {"remade by": f"<code>{escape(self.command)}</code>"}
+        cells = {
+            "paper": escape(self.paper),
+            "verdict": f"<b>{self.verdict}</b>: {escape(self.why)}",
+            "numbers": numbers,
+            "remade by": f"<code>{escape(self.command)}</code>, {self.minutes:g} minutes on {escape(self.machine)}",
+        }
+        style = "text-align:left;vertical-align:top;white-space:normal"
         rows = "".join(
-            f"<tr><th style='text-align:left'>{k}</th><td style='text-align:left'>{v}</td></tr>"
-            for k, v in cells.items()
+            f"<tr><th style='{style};white-space:nowrap'>{name}</th><td style='{style}'>{cell}</td></tr>"
+            for name, cell in cells.items()
         )
-        return f"<b>{escape(self.what)}</b><table>{rows}</table>"
+        return f"<b>{escape(self.id)}</b>: {escape(self.what)}<table>{rows}</table>"
 
 
 @dataclass(frozen=True)

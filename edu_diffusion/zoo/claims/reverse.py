@@ -26,16 +26,18 @@ def measure_memory(arms: Arms) -> Finding:
     ours = nearest(draw(trained_net(), TRAINED, steps=STEPS), train).distance
     held_out = nearest(test, train).distance
     numbers = {
-        "exact denoiser: copies": Number(copies(exact), unit=f"of {EXACT} samples"),
+        "exact denoiser: copies": Number(100 * copies(exact), unit=f"% of {EXACT} samples"),
         "exact denoiser: largest distance": Number(exact.max().item(), unit="RMS"),
-        "trained network: copies": Number(copies(ours), unit=f"of {TRAINED:,} samples", floor=copies(held_out)),
+        "trained network: copies": Number(
+            100 * copies(ours), unit=f"% of {TRAINED:,} samples", floor=100 * copies(held_out)
+        ),
         "trained network: median distance": Number(ours.median().item(), unit="RMS", floor=held_out.median().item()),
         "trained network: least distance": Number(ours.min().item(), unit="RMS", floor=held_out.min().item()),
     }
     why = (
         f"{copies(exact):.0%} of the exact denoiser's samples are training pictures, none further than "
-        f"{exact.max():.2g} from one; of the trained network's {copies(ours):.1%} are, and its median distance is "
-        f"{ours.median():.2g}, held-out pictures' {held_out.median():.2g}"
+        f"{exact.max():.2g} from one; of the trained network's {TRAINED:,} samples {round(TRAINED * copies(ours))} "
+        f"are, and their median distance is {ours.median():.2g}, held-out pictures' {held_out.median():.2g}"
     )
     return Finding(numbers, verdict(copies(exact) >= 0.99, copies(ours) <= 0.01), why)
 

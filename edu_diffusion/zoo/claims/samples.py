@@ -46,7 +46,7 @@ def measure_scales(arms: Arms) -> Finding:
     }
     why = (
         f"coming down from T, half of the coarse part is known at t = {at['coarse']}, of the fine part at t = "
-        f"{at['fine']}; half of the {bits.total:.2f} bits/dim pay for what is left when {known:.1%} of the variance is "
+        f"{at['fine']}; half of the {bits.total:.2f} bits/dim pay for what is left when {known:.2%} of the variance is "
         f"explained. The last step alone costs {detail / bits.total:.0%} of the bits, for an error of {grey:.2g} grey "
         "levels of 255"
     )
@@ -110,11 +110,12 @@ def measure_original(arms: Arms) -> Finding:
         numbers |= {
             f"{name}: median distance": Number(ours.median().item(), unit="RMS", floor=real.median().item()),
             f"{name}: least distance": Number(ours.min().item(), unit="RMS", floor=real.min().item()),
-            f"{name}: suspects": Number(suspects, floor=0.01),
+            f"{name}: suspects": Number(100 * suspects, floor=1.0, unit=f"% of {SAMPLES:,} samples"),
         }
         kept.append(ratio >= 0.8 and suspects <= 0.05)
-        why.append(f"in {name} the median distance is {ratio:.2f} of held-out pictures', {suspects:.1%} are suspects")
-    return Finding(numbers, verdict(*kept), "; ".join(why) + ". Held-out combinations come with captioned scenes")
+        count = round(suspects * len(images))
+        why.append(f"in {name} the median distance is {ratio:.2f} times held-out pictures', suspects are {count}")
+    return Finding(numbers, verdict(*kept), "; ".join(why) + f" of {SAMPLES:,}")
 
 
 CLAIMS = [
