@@ -1,9 +1,11 @@
 """The mathematics of diffusion. It knows no network: a denoiser may hold a U-Net or an exact formula.
 
-Read in this order: schedule, process, prediction, denoiser, samplers (the one loop), losses, likelihood, guidance.
+Read in this order: schedule, process, prediction, denoiser, samplers (the one loop), losses, likelihood, guidance,
+exact.
 """
 
 from edu_diffusion.diffusion.denoiser import Denoiser
+from edu_diffusion.diffusion.exact import exact_denoiser
 from edu_diffusion.diffusion.guidance import ClassifierFree, ClassifierGuided, ClipX0, classifier_gradient
 from edu_diffusion.diffusion.likelihood import (
     Bits,
@@ -14,7 +16,17 @@ from edu_diffusion.diffusion.likelihood import (
     prior_term,
 )
 from edu_diffusion.diffusion.losses import hybrid_loss, simple_loss, snr_weighting, vlb_loss
-from edu_diffusion.diffusion.prediction import EPS, FIXED_LARGE, FIXED_SMALL, LEARNED, X0, Prediction, V
+from edu_diffusion.diffusion.prediction import (
+    EPS,
+    FIXED_LARGE,
+    FIXED_SMALL,
+    LEARNED,
+    X0,
+    Prediction,
+    Target,
+    V,
+    Variance,
+)
 from edu_diffusion.diffusion.process import posterior_weights, q_posterior, q_sample, q_step
 from edu_diffusion.diffusion.samplers import Step, ancestral, ddim, dpm_pp, generate, sample
 from edu_diffusion.diffusion.schedule import NoiseSchedule, cosine, from_betas, linear
@@ -35,8 +47,10 @@ __all__ = [
     "NoiseSchedule",
     "Prediction",
     "Step",
+    "Target",
     "UniformTimes",
     "V",
+    "Variance",
     "ancestral",
     "bits_per_dim",
     "bound_term",
@@ -45,6 +59,7 @@ __all__ = [
     "ddim",
     "discretised_log_likelihood",
     "dpm_pp",
+    "exact_denoiser",
     "from_betas",
     "generate",
     "hybrid_loss",

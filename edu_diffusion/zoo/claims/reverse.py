@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from edu_diffusion.data import Empirical, fashion
-from edu_diffusion.diffusion import X0, Denoiser, NoiseSchedule, ddim, generate, linear
+from edu_diffusion.diffusion import Denoiser, ddim, exact_denoiser, generate, linear
 from edu_diffusion.metrics import nearest
 from edu_diffusion.zoo.claims.core import Arms, Claim, Finding, Number, verdict
 from edu_diffusion.zoo.measure import draw
@@ -49,20 +49,8 @@ def copies(distance: Tensor) -> float:
 
 def draw_exact(points: Tensor, count: int = EXACT, steps: int = STEPS) -> Tensor:
     """Samples by DDIM with the exact denoiser of these points."""
-    denoiser = exact_denoiser(points, linear())
+    denoiser = exact_denoiser(Empirical(points), linear())
     return generate(denoiser, (count, *points.shape[1:]), steps=steps, rule=ddim(), generator=_seeded())
-
-
-def exact_denoiser(points: Tensor, schedule: NoiseSchedule) -> Denoiser:
-    """The denoiser that no network can beat on these points: E[x0 | x_t], by formula."""
-    known = Empirical(points)
-
-    def net(x_t, t, cond=None):
-        times = t.long()
-        flat = x_t.flatten(1)[:, 0]
-        return known.posterior_mean(x_t, schedule.signal(times, flat), schedule.noise(times, flat))
-
-    return Denoiser(net, schedule, X0)
 
 
 def trained_net() -> Denoiser:
