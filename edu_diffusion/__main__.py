@@ -11,7 +11,6 @@ python -m edu_diffusion claims --json
 import argparse
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,24 +39,17 @@ def train(chosen: argparse.Namespace) -> None:
     from edu_diffusion.zoo.train import train_entry
 
     entry = find(chosen.name)
-    logs = train_entry(
-        entry, chosen.runs, folder=chosen.zoo, device=chosen.device, minutes=chosen.minutes, steps=chosen.steps
-    )
-    stop = None if chosen.slice is None else time.monotonic() + 60 * chosen.slice
+    options = {"device": chosen.device, "minutes": chosen.minutes, "pause": chosen.slice, "steps": chosen.steps}
+    log = None
     with tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {elapsed} {postfix}", disable=chosen.quiet) as bar:
-        for log in logs:
+        for log in train_entry(entry, chosen.runs, folder=chosen.zoo, **options):
             bar.update(100 * log.progress - bar.n)
             losses = ", ".join(f"{name} {value:.4f}" for name, value in log.metrics.items())
             bar.set_postfix_str(
                 f"step {log.step}, {losses}, {log.images_per_second:.0f} images/s, {log.seconds_left / 60:.1f} min left"
             )
-            if stop is not None and time.monotonic() > stop and log.progress < 1:
-                logs.close()
-                print(
-                    f"stopped after {chosen.slice:g} minutes at step {log.step}; the same command goes on",
-                    file=sys.stderr,
-                )
-                return
+    if log is not None and log.progress < 1:
+        print(f"stopped after {chosen.slice:g} minutes at step {log.step}; the same command goes on", file=sys.stderr)
 
 
 def sample(chosen: argparse.Namespace) -> None:

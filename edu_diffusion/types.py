@@ -27,8 +27,8 @@ class Batch:
 class Cond:
     """What a network is told besides x_t and t. Each part is optional; the first axis is always the batch.
 
-    `vec` is added to the time embedding; `tokens` (with `mask`, True where a token is real) are read by
-    cross-attention; `spatial` is joined to the input as extra channels.
+    `vec` is added to the time embedding; `tokens` (with `mask`, True where a token is real) are looked at by attention,
+    beside the picture's own places; `spatial` is joined to the input as extra channels.
     """
 
     vec: Float[Tensor, "b v"] | None = None
@@ -102,6 +102,14 @@ class Rng:
         """n numbers in [0, 1), on the CPU."""
         return self._mine(torch.rand(n * self.world, generator=self.generator))
 
+    def whole(self, mine: Tensor) -> Tensor:
+        """What all processes hold, put together in the order of the whole batch: the counterpart of drawing a part."""
+        if self.world == 1:
+            return mine
+        parts = [torch.empty_like(mine) for _ in range(self.world)]
+        torch.distributed.all_gather(parts, mine.contiguous())
+        return torch.cat(parts)
+
     def state_dict(self) -> dict:
         """The generator's state, for a checkpoint."""
         return {"generator": self.generator.get_state()}
@@ -112,3 +120,21 @@ class Rng:
 
     def _mine(self, whole: Tensor) -> Tensor:
         return whole.chunk(self.world)[self.rank]
+
+
+def check_pictures(x: Float[Tensor, "n c h w"]) -> None:
+    """Refuse pictures that are not in [-1, 1], the range in which the course keeps them.
+
+    Raises: ValueError naming the range that was given; also for pictures that look as if they were in [0, 1].
+    """
+    low, high = (value.item() for value in x.aminmax())
+    if not (low >= -1 and high <= 1):
+        raise ValueError(
+            f"pictures must lie in [-1, 1], got [{low:.4g}, {high:.4g}]. Clamp samples with .clamp(-1, 1); turn pixel "
+            "levels 0..255 into this range with x / 127.5 - 1"
+        )
+    # A few bright pictures may have no dark pixel at all; many of them hardly.
+    if low >= 0 and len(x) >= 16:
+        raise ValueError(
+            f"pictures must lie in [-1, 1], got [{low:.4g}, {high:.4g}], which looks like [0, 1]: use 2 * x - 1"
+        )

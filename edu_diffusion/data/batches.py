@@ -45,7 +45,7 @@ class Batches(Iterator[Batch]):
     ):
         self.data = _as_dataset(data)
         _check(len(self.data), size, rank, world)
-        self.size, self.flip = size, flip
+        self.size, self.flip, self.rank, self.world = size, flip, rank, world
         self.local = size // world
         self.offset = rank * self.local
         self.generator = torch.Generator().manual_seed(seed)

@@ -17,7 +17,8 @@ class GaussianMixture:
     """A mixture of isotropic Gaussians in d dimensions: sum_k weights_k N(means_k, stds_k^2 I).
 
     `stds` may be one number for all. `weights` default to equal ones, and are scaled to sum to one. Parameters
-    are kept, and all results computed, in float64; results have the dtype of the points given.
+    are kept, and all results computed, in float64 on the CPU, as some devices have no float64; results have the dtype
+    and the device of the points given.
 
     Raises: ValueError for a standard deviation or weight that is not positive, or shapes that disagree.
     """
@@ -30,7 +31,7 @@ class GaussianMixture:
     ):
         k = len(means)
         weights = torch.ones(k) if weights is None else weights
-        self.means = means.double()
+        self.means = means.cpu().double()
         self.stds = torch.as_tensor(stds).to(self.means).expand(k).clone()
         self.weights = weights.to(self.means) / weights.sum()
         if len(weights) != k:
@@ -46,7 +47,7 @@ class GaussianMixture:
 
     def log_prob(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """The log-density at each point, in nats."""
-        return self._joint(x.double(), 1.0, 0.0).logsumexp(dim=1).to(x.dtype)
+        return self._joint(x.cpu().double(), 1.0, 0.0).logsumexp(dim=1).to(x.dtype).to(x.device)
 
     def mean(self) -> Float[Tensor, " d"]:
         """The mixture's mean, float64."""
@@ -65,10 +66,10 @@ class GaussianMixture:
 
     def score(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """The gradient of `log_prob` at each point."""
-        x64 = x.double()
+        x64 = x.cpu().double()
         weights = self._joint(x64, 1.0, 0.0).softmax(dim=1)
         pull = (self.means - x64[:, None]) / self.stds[:, None] ** 2
-        return torch.einsum("nk,nkd->nd", weights, pull).to(x.dtype)
+        return torch.einsum("nk,nkd->nd", weights, pull).to(x.dtype).to(x.device)
 
     def posterior_mean(self, x_t: Float[Tensor, "n d"], signal: Level, noise: Level) -> Float[Tensor, "n d"]:
         """E[x0 | x_t], the best possible guess at the clean point: what a perfect network would predict.
@@ -76,11 +77,11 @@ class GaussianMixture:
         `signal` and `noise` are numbers, or one number for each point. Given component k, x0 and x_t are jointly
         Gaussian, with E[x0 | x_t, k] = m_k + signal s_k^2 / (signal^2 s_k^2 + noise^2) (x_t - signal m_k).
         """
-        x64, signal, noise = x_t.double(), _column(signal), _column(noise)
+        x64, signal, noise = x_t.cpu().double(), _column(signal), _column(noise)
         weights = self._joint(x64, signal, noise).softmax(dim=1)
         gain = signal * self.stds**2 / (signal**2 * self.stds**2 + noise**2)
         guess = self.means + gain[..., None] * (x64[:, None] - signal[..., None] * self.means)
-        return torch.einsum("nk,nkd->nd", weights, guess).to(x_t.dtype)
+        return torch.einsum("nk,nkd->nd", weights, guess).to(x_t.dtype).to(x_t.device)
 
     def _joint(self, x: Float[Tensor, "n d"], signal: float | Tensor, noise: float | Tensor) -> Float[Tensor, "n k"]:
         """log of weight_k times the density of x_t under component k."""
@@ -126,7 +127,7 @@ class Empirical:
         if x_t.shape[1:] != self.points.shape[1:]:
             raise ValueError(f"x_t must hold examples of shape {tuple(self.points.shape[1:])}, got {tuple(x_t.shape)}")
         flat = x_t.to(self.points.dtype).flatten(1)
-        signal, noise = (_column(level).to(flat) for level in (signal, noise))
+        signal, noise = (_column(level).to(flat.dtype).to(flat.device) for level in (signal, noise))
         # ||x_t||^2 is the same for every point, so softmax cancels it. What is left of the square:
         # (signal / noise^2) (x_t . p - signal ||p||^2 / 2). The floor keeps the logits finite at noise 0.
         sharpness = signal / (noise**2).clamp(min=1e-20)
@@ -159,4 +160,4 @@ class _RunningSoftmax:
 
 def _column(level: float | Tensor) -> Tensor:
     """A level as a float64 column that broadcasts against (n, k)."""
-    return torch.as_tensor(level, dtype=torch.float64).reshape(-1, 1)
+    return torch.as_tensor(level).cpu().double().reshape(-1, 1)

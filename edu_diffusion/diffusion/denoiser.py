@@ -35,7 +35,11 @@ class Denoiser:
         Raises: ValueError if t is out of range, or if the network's output has not the shape its meaning needs.
         """
         self.schedule.check(t, lowest=1)
-        times = torch.as_tensor(t, dtype=torch.float32).expand(len(x_t)).to(x_t.device, non_blocking=True)
+        if isinstance(t, Tensor) and t.shape not in ((), (len(x_t),)):
+            raise ValueError(
+                f"t must be one time, or one for each of the {len(x_t)} examples, got shape {tuple(t.shape)}"
+            )
+        times = torch.as_tensor(t, dtype=torch.float32).expand(len(x_t)).to(x_t.device)
         out = self.net(x_t, times, cond).to(x_t.dtype)
         raw, var_frac = self._split(out, x_t)
         signal, noise = self.schedule.signal(t, x_t), self.schedule.noise(t, x_t)

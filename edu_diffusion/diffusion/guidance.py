@@ -1,8 +1,10 @@
 """Guidance: wrappers that turn a denoiser into another denoiser, so they work with every sampler.
 
-They stack in any order, and the order means something: the outermost acts last.
+They stack, and the order means something: the outermost acts last. A classifier goes around classifier-free guidance,
+not inside it, where it would see two copies of each example.
 
-Scales follow one convention: 1 is "off". The classifier-free paper's w is scale - 1.
+Scales: of classifier-free guidance 1 is "off", and the paper's w is scale - 1. Of classifier guidance, which adds to
+the model's own score, 0 is.
 """
 
 from collections.abc import Callable
@@ -57,11 +59,17 @@ class ClassifierFree(Wrapper):
     eps = eps_null + scale (eps_cond - eps_null). scale 0 ignores the condition, 1 is the conditional model as it is.
     `null` is the condition that stands for "none", with batch size 1. Both halves run as one batch.
 
+    Raises: ValueError if null is more than one condition, or if there is a ClassifierGuided inside.
     Source: Ho and Salimans (arXiv:2207.12598), eq. 6, with w = scale - 1.
     """
 
     def __init__(self, denoiser, scale: float, null: Cond):
         super().__init__(denoiser)
+        inner = denoiser
+        while isinstance(inner, Wrapper):
+            if isinstance(inner, ClassifierGuided):
+                raise ValueError("ClassifierFree inside, ClassifierGuided outside: the classifier wants each x_t once")
+            inner = inner.denoiser
         if len(null) != 1:
             raise ValueError(f"null must have batch size 1, got {len(null)}")
         self.scale, self.null = scale, null
@@ -85,8 +93,7 @@ class ClassifierFree(Wrapper):
 class ClassifierGuided(Wrapper):
     """Classifier guidance on the score: eps moves by -noise scale times the gradient of log p(y | x_t).
 
-    `log_prob(x_t, t)` is a classifier trained on noisy images, with y inside. Here scale 0 is off, since the
-    classifier's gradient is added to the model's own score.
+    `log_prob(x_t, t)` is a classifier trained on noisy images, with y inside. Scale 0 is off.
 
     Source: ADM (arXiv:2105.05233), algorithm 2 and eq. 14.
     """

@@ -19,6 +19,7 @@ from edu_diffusion.types import Cond
 Data = Float[Tensor, "b ..."]
 PerExample = Float[Tensor, "b"]
 HALF_LEVEL = 1 / 255
+SMALLEST = 1e-30
 
 
 def normal_kl(mean_a, log_var_a, mean_b, log_var_b) -> Tensor:
@@ -32,14 +33,25 @@ def normal_kl(mean_a, log_var_a, mean_b, log_var_b) -> Tensor:
 def discretised_log_likelihood(x0: Data, mean: Data, log_var) -> Data:
     """log of the probability that a Gaussian puts on x0's own level, one of 256; the end levels reach to infinity.
 
+    A probability below 1e-30, a miss by more than eleven standard deviations, counts as 1e-30: as the logarithm of 0 it
+    would make the whole bound infinite. For such a pixel the value is no longer a bound, and gives no gradient.
+
     Source: DDPM (arXiv:2006.11239), eq. 13.
     """
     std = torch.exp(0.5 * torch.as_tensor(log_var))
-    below = torch.special.ndtr((x0 - HALF_LEVEL - mean) / std)
-    above = torch.special.ndtr((x0 + HALF_LEVEL - mean) / std)
-    below = torch.where(x0 < -1 + HALF_LEVEL, torch.zeros_like(below), below)
-    above = torch.where(x0 > 1 - HALF_LEVEL, torch.ones_like(above), above)
-    return (above - below).clamp(min=1e-12).log()
+    below, above = (x0 - HALF_LEVEL - mean) / std, (x0 + HALF_LEVEL - mean) / std
+    below = torch.where(x0 < -1 + HALF_LEVEL, torch.full_like(below, -math.inf), below)
+    above = torch.where(x0 > 1 - HALF_LEVEL, torch.full_like(above, math.inf), above)
+    # The interval's mirror image has the same probability. On the left the tail is a small number, with all its
+    # digits; on the right it would be 1 minus that, which float32 rounds away.
+    right = below + above > 0
+    below, above = torch.where(right, -above, below), torch.where(right, -below, above)
+    return (_left_tail(above) - _left_tail(below)).clamp(min=SMALLEST).log()
+
+
+def _left_tail(z: Tensor) -> Tensor:
+    """The probability that a standard normal number is below z, exact far to the left."""
+    return 0.5 * torch.special.erfc(-z / math.sqrt(2))
 
 
 def bound_term(prediction: Prediction, x0: Data) -> PerExample:

@@ -58,8 +58,11 @@ def hybrid_loss(
 ) -> PerExample:
     """L_simple + vlb_weight L_vlb, where the bound teaches only the variance: its mean is detached.
 
+    Raises: ValueError if the denoiser's variance is not learned: then there is nothing for the bound to teach.
     Source: Improved DDPM (arXiv:2102.09672), eq. 16.
     """
+    if not denoiser.variance.learned:
+        raise ValueError(f"hybrid_loss needs a learned variance, got {denoiser.variance.name!r}: use simple_loss")
     prediction = denoiser(q_sample(denoiser.schedule, x0, t, eps), t, cond)
     bound = denoiser.schedule.T * bound_term(prediction.with_x0(prediction.x0.detach()), x0)
     return _squared_error(denoiser, prediction, x0, eps) + vlb_weight * bound

@@ -63,6 +63,7 @@ def sample(
     def normal() -> Data:
         return torch.randn(*shape, generator=generator).to(denoiser.device)
 
+    cond = None if cond is None else cond.to(denoiser.device)
     x = normal() if x_init is None else x_init.to(denoiser.device)
     before = None
     for i, (t, s) in enumerate(pairwise(times), start=1):

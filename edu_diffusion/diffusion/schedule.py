@@ -29,11 +29,12 @@ class NoiseSchedule:
     Source: DDPM (arXiv:2006.11239), section 2, "alpha_bar_t".
     """
 
-    alpha_bar: Float64[Tensor, "T_plus_1"]
+    alpha_bar: Float[Tensor, "T_plus_1"]
     name: str = "custom"
 
     def __post_init__(self):
-        table = self.alpha_bar
+        table = self.alpha_bar.double().cpu()
+        object.__setattr__(self, "alpha_bar", table)  # the class is frozen; the table may come in another precision
         if len(table) < 3 or table[0] != 1:
             raise ValueError("alpha_bar must have T + 1 entries, T >= 2, and start at exactly 1 (t = 0 is clean data)")
         if not (table.diff() < 0).all():
@@ -58,11 +59,18 @@ class NoiseSchedule:
         """The variance of the noise added from time s to a later time t: 1 - alpha_bar_t / alpha_bar_s.
 
         With s = t - 1 it is the paper's beta_t (DDPM eq. 2).
+
+        Raises: ValueError unless 0 <= s < t <= T.
         """
+        self._check_order(t, s)
         return self._shape(1 - self._table(t) / self._table(s), like)
 
     def beta_tilde(self, t: Times, s: Times, like: Tensor) -> Coefficient:
-        """The variance of x_s when x_t and x0 are both known (DDPM eq. 7); 0 at s = 0."""
+        """The variance of x_s when x_t and x0 are both known (DDPM eq. 7); 0 at s = 0.
+
+        Raises: ValueError unless 0 <= s < t <= T.
+        """
+        self._check_order(t, s)
         alpha_bar_t, alpha_bar_s = self._table(t), self._table(s)
         return self._shape((1 - alpha_bar_s) / (1 - alpha_bar_t) * (1 - alpha_bar_t / alpha_bar_s), like)
 
@@ -83,13 +91,22 @@ class NoiseSchedule:
         return [round(self.T * (n - i) / n) for i in range(n + 1)]
 
     def check(self, t: Times, lowest: int = 0) -> None:
-        """Refuse times outside lowest..T.
+        """Refuse times outside lowest..T, and what is no time at all.
 
-        Raises: ValueError naming the first time that is out of range.
+        Raises: ValueError naming a time that is out of range, or the type that was given.
         """
+        if not isinstance(t, int) and not (isinstance(t, Tensor) and not t.is_floating_point()):
+            kind = t.dtype if isinstance(t, Tensor) else type(t).__name__
+            raise ValueError(
+                f"t must be a whole number or a tensor of whole numbers, got {kind}: use int(t) or t.long()"
+            )
         low, high = (t, t) if isinstance(t, int) else (int(t.min()), int(t.max()))
         if low < lowest or high > self.T:
             raise ValueError(f"t must be in {lowest}..{self.T}, got {low if low < lowest else high}")
+
+    def _check_order(self, t: Times, s: Times) -> None:
+        if not torch.all(torch.as_tensor(t).cpu() > torch.as_tensor(s).cpu()):
+            raise ValueError(f"the earlier time s must be below t, got t = {t} and s = {s}")
 
     def _table(self, t: Times) -> float | Float64[Tensor, "b"]:
         self.check(t)
@@ -103,7 +120,7 @@ class NoiseSchedule:
     def _shape(value: float | Tensor, like: Tensor) -> Coefficient:
         if isinstance(value, float):
             return value
-        return value.to(like.dtype).to(like.device, non_blocking=True).reshape(-1, *[1] * (like.ndim - 1))
+        return value.to(like.dtype).to(like.device).reshape(-1, *[1] * (like.ndim - 1))
 
 
 def from_betas(betas: Float[Tensor, "T"], name: str = "custom") -> NoiseSchedule:

@@ -17,7 +17,7 @@ class UniformTimes:
         """n times on the CPU, and their weights."""
         return 1 + (rng.uniform(n) * self.T).long(), torch.ones(n)
 
-    def update(self, t: Int[Tensor, "n"], loss: Float[Tensor, "n"]) -> None:
+    def update(self, t: Int[Tensor, "n"], loss: Float[Tensor, "n"], rng: Rng) -> None:
         """Nothing to learn from the losses."""
 
     def state_dict(self) -> dict:
@@ -47,6 +47,8 @@ class LossAwareTimes:
         if (self.seen < self.losses.shape[1]).any():
             return torch.full((self.T,), 1 / self.T, dtype=torch.float64)
         size = self.losses.square().mean(1).sqrt()
+        if size.sum() == 0:
+            return torch.full((self.T,), 1 / self.T, dtype=torch.float64)
         return (1 - self.uniform_share) * size / size.sum() + self.uniform_share / self.T
 
     def draw(self, n: int, rng: Rng) -> tuple[Int[Tensor, "n"], Float[Tensor, "n"]]:
@@ -55,9 +57,11 @@ class LossAwareTimes:
         index = torch.searchsorted(chances.cumsum(0), rng.uniform(n).double()).clamp(max=self.T - 1)
         return 1 + index, (1 / (self.T * chances[index])).float()
 
-    def update(self, t: Int[Tensor, "n"], loss: Float[Tensor, "n"]) -> None:
-        """Remember the unweighted losses of these times, the oldest forgotten first."""
-        for index, value in zip((t - 1).tolist(), loss.detach().cpu().tolist(), strict=True):
+    def update(self, t: Int[Tensor, "n"], loss: Float[Tensor, "n"], rng: Rng) -> None:
+        """Remember the unweighted losses of these times, in all processes; the oldest are forgotten first."""
+        loss = loss.detach().float()
+        t, loss = rng.whole(t.to(loss.device)), rng.whole(loss)
+        for index, value in zip((t - 1).tolist(), loss.tolist(), strict=True):
             self.losses[index, self.seen[index] % self.losses.shape[1]] = value
             self.seen[index] += 1
 

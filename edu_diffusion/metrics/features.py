@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from edu_diffusion.types import check_pictures
+
 FeaturesFn = Callable[[Tensor], Tensor]
 
 
@@ -41,21 +43,11 @@ def check_images(images: Float[Tensor, "n c h w"]) -> None:
     """
     if images.ndim != 4 or len(images) == 0:
         raise ValueError(f"images must have shape (n, channels, height, width) with n > 0, got {tuple(images.shape)}")
-    low, high = (value.item() for value in images.aminmax())
     if not images.isfinite().all():
         raise ValueError(
             "images must be finite, but some pixels are nan or infinite: the sampler or the model diverged"
         )
-    if low < -1 or high > 1:
-        raise ValueError(
-            f"images must lie in [-1, 1], got [{low:.4g}, {high:.4g}]. Clamp samples with .clamp(-1, 1); "
-            "turn pixel levels 0..255 into this range with x / 127.5 - 1"
-        )
-    # A few bright pictures may have no dark pixel at all; many of them hardly.
-    if low >= 0 and len(images) >= 16:
-        raise ValueError(
-            f"images must lie in [-1, 1], got [{low:.4g}, {high:.4g}], which looks like [0, 1]: use 2 * x - 1"
-        )
+    check_pictures(images)
 
 
 def check_features(*sets: Tensor, least: int = 1) -> None:

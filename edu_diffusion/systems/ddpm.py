@@ -9,9 +9,20 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from edu_diffusion.diffusion import EPS, FIXED_SMALL, Denoiser, NoiseSchedule, UniformTimes, linear, simple_loss
+from edu_diffusion.diffusion import (
+    EPS,
+    FIXED_SMALL,
+    Denoiser,
+    LossAwareTimes,
+    NoiseSchedule,
+    Target,
+    UniformTimes,
+    Variance,
+    linear,
+    simple_loss,
+)
 from edu_diffusion.nets import UNet
-from edu_diffusion.types import Batch, Rng
+from edu_diffusion.types import Batch, Rng, check_pictures
 
 
 def ddpm_unet(**options) -> UNet:
@@ -23,44 +34,41 @@ def ddpm_unet(**options) -> UNet:
 class DDPM:
     """The recipe: a network, a schedule, and the loss of one guess at a random time.
 
-    The defaults are the paper's: linear schedule, eps as the target, L_simple, fixed variance. Any of them may be
-    exchanged. `loss` has the signature of `simple_loss`.
+    The defaults are the paper's: linear schedule, eps as the target, L_simple, fixed variance, all times equally often.
+    Any of them may be exchanged. `loss` has the signature of `simple_loss`; `times` makes what draws the times, from T.
 
     Pictures must be in [-1, 1]; points of another kind (2-D toys) may lie anywhere.
     """
 
     net: nn.Module = field(default_factory=ddpm_unet)
     schedule: NoiseSchedule = field(default_factory=linear)
-    target: object = EPS
-    variance: object = FIXED_SMALL
+    target: Target = EPS
+    variance: Variance = FIXED_SMALL
     loss: Callable[..., Tensor] = simple_loss
+    times: Callable[[int], UniformTimes | LossAwareTimes] = UniformTimes
 
     def __post_init__(self):
         self.modules = {"net": self.net}
-        self.times = UniformTimes(self.schedule.T)
-        self.memory = {"times": self.times}
+        self.memory = {"times": self.times(self.schedule.T)}
 
     @property
     def denoiser(self) -> Denoiser:
         """The network as it is now, with what its output means."""
         return Denoiser(self.modules["net"], self.schedule, self.target, self.variance)
 
+    def check(self, batch: Batch) -> None:
+        """Refuse pictures that are not in [-1, 1].
+
+        Raises: ValueError naming the range that was given.
+        """
+        if batch.x.ndim == 4:
+            check_pictures(batch.x)
+
     def losses(self, batch: Batch, rng: Rng) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
         """One phase: guess the noise in x_t, at a random t for each example (DDPM algorithm 1)."""
-        check_range(batch.x)
-        t, weight = self.times.draw(len(batch), rng)
+        times = self.memory["times"]
+        t, weight = times.draw(len(batch), rng)
         eps = rng.normal_like(batch.x)
         loss = self.loss(self.denoiser, batch.x, t, eps)
-        self.times.update(t, loss)
+        times.update(t, loss, rng)
         yield "net", (loss * weight.to(loss)).mean(), {}
-
-
-def check_range(x: Tensor) -> None:
-    """Refuse pictures outside [-1, 1].
-
-    Raises: ValueError naming the range that was given.
-    """
-    if x.ndim == 4 and x.device.type == "cpu" and (x.min() < -1.001 or x.max() > 1.001):
-        raise ValueError(
-            f"pictures must be in [-1, 1], got {x.min():.3g} to {x.max():.3g}: scale them by x / 127.5 - 1"
-        )

@@ -1,11 +1,15 @@
 """Checkpoints: written whole or not at all, read with no code execution, and only into what they came from."""
 
+import hashlib
+import io
 import os
 import pickle
 import tempfile
 from pathlib import Path
 
 import torch
+
+DIGEST = hashlib.sha256().digest_size  # bytes of the checksum behind the state
 
 
 class Checkpoint:
@@ -24,23 +28,32 @@ class Checkpoint:
         return self.path.exists()
 
     def save(self, state: dict) -> None:
-        """Write the state, atomically.
+        """Write the state, atomically, with a checksum behind it.
 
         Raises: OSError, saying so, if it could not be written; the last good checkpoint is still there.
         """
-        write_atomically(self.path, lambda file: torch.save({"system": self.system, "state": state}, file))
+        buffer = io.BytesIO()
+        torch.save({"system": self.system, "state": state}, buffer)
+        data = buffer.getvalue()
+        write_atomically(self.path, lambda file: file.write(data + hashlib.sha256(data).digest()))
 
     def load(self) -> dict:
         """The state that was saved last. Weights are read with `weights_only=True`, so the file can run no code.
 
-        Raises: FileNotFoundError if there is none; ValueError if it is damaged or of another system.
+        Raises: FileNotFoundError if there is none; ValueError if it is damaged or of another system; OSError if the
+        file is there and cannot be read.
         """
         try:
-            whole = torch.load(self.path, map_location="cpu", weights_only=True)
+            whole = self.path.read_bytes()
         except FileNotFoundError:
             raise FileNotFoundError(f"no checkpoint at {self.path}: train first, or give its right path") from None
-        except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
-            raise ValueError(f"{self.path} is damaged or is no checkpoint: delete it and train again") from error
+        data, digest = whole[:-DIGEST], whole[-DIGEST:]
+        if hashlib.sha256(data).digest() != digest:
+            raise ValueError(f"{self.path} is damaged or is no checkpoint: delete it and train again")
+        try:
+            whole = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+            raise ValueError(f"{self.path} is no checkpoint of this course: delete it and train again") from error
         if not isinstance(whole, dict) or set(whole) != {"system", "state"}:
             raise ValueError(f"{self.path} is no checkpoint of this course: delete it and train again")
         if whole["system"] != self.system:

@@ -3,18 +3,17 @@
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import broadcast
 from torch import Tensor, nn
 
 from edu_diffusion.training.checkpoint import Checkpoint
 from edu_diffusion.training.ema import Ema
 from edu_diffusion.training.optimiser import Optimiser
 from edu_diffusion.training.runtime import Runtime, pick_runtime
+from edu_diffusion.training.team import Team
 from edu_diffusion.types import Batch, Rng
 
 
@@ -24,7 +23,8 @@ class Recipe(Protocol):
 
     `losses` yields (phase, loss, metrics) once for each optimiser's turn; the loop takes that step before asking for
     the next, so a GAN needs no loop of its own. It must call its networks through `self.modules`, which the loop
-    places.
+    places. What else it has to remember (loss-aware times, say) goes into a dictionary `memory`, and is kept in
+    checkpoints. If it has a method `check(batch)`, every batch is shown to it first, on the CPU.
     """
 
     modules: dict[str, nn.Module]
@@ -59,26 +59,27 @@ class Training:
         self.modules = dict(recipe.modules)
         self.step, self.images, self.seconds = 0, 0, 0.0
 
-    def place(self, runtime: Runtime, accelerator: Accelerator) -> None:
+    def place(self, team: Team) -> None:
         """Everything to its device; with several processes, gradients are averaged over them."""
         for name, module in self.modules.items():
-            runtime.place(module)
+            team.runtime.place(module)
             if any(p.requires_grad for p in module.parameters()):
-                self.recipe.modules[name] = accelerator.prepare_model(module)
+                self.recipe.modules[name] = team.prepare(module)
         for ema in self.ema.values():
-            runtime.place(ema.averaged)
+            team.runtime.place(ema.averaged)
 
-    def one_step(self, runtime: Runtime, accelerator: Accelerator, progress: float) -> dict[str, Tensor]:
+    def one_step(self, team: Team, progress: float) -> dict[str, Tensor]:
         """One turn of every phase. Returns what was measured."""
         batch, measured = next(self.data), {}
-        self.images += len(batch) * self.rng.world
-        with runtime.autocast():
-            phases = self.recipe.losses(batch.to(runtime.device), self.rng)
-            for phase, loss, metrics in phases:
-                accelerator.backward(loss)
-                self.optimisers[phase].step(progress)
-                name = "loss" if len(self.optimisers) == 1 else f"loss/{phase}"
-                measured |= {name: loss.detach()} | {key: value.detach() for key, value in metrics.items()}
+        if hasattr(self.recipe, "check"):
+            self.recipe.check(batch)
+        self.images += len(batch) * team.world
+        losses = self.recipe.losses(batch.to(team.runtime.device), self.rng)
+        for phase, loss, metrics in _under_autocast(losses, team.runtime):
+            team.backward(loss)
+            self.optimisers[phase].step(progress)
+            name = "loss" if len(self.optimisers) == 1 else f"loss/{phase}"
+            measured |= {name: loss.detach()} | {key: value.detach() for key, value in metrics.items()}
         for name, ema in self.ema.items():
             ema.update(self.modules[name])
         self.step += 1
@@ -90,6 +91,7 @@ class Training:
             name: {key: part.state_dict() for key, part in group.items()} for name, group in self._groups().items()
         } | {
             "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             "step": self.step,
             "images": self.images,
             "seconds": self.seconds,
@@ -98,7 +100,7 @@ class Training:
     def load_state_dict(self, state: dict) -> None:
         """Go on where `state_dict` was taken.
 
-        Raises: ValueError if the state was taken from other parts than these.
+        Raises: ValueError if the state was taken from other parts than these, or from another network.
         """
         for name, group in self._groups().items():
             if set(state[name]) != set(group):
@@ -106,8 +108,16 @@ class Training:
                     f"the checkpoint's {name} are {sorted(state[name])}, but this training has {sorted(group)}"
                 )
             for key, part in group.items():
-                part.load_state_dict(state[name][key])
+                try:
+                    part.load_state_dict(state[name][key])
+                except RuntimeError as error:  # torch's word for weights of another shape
+                    raise ValueError(
+                        f"the checkpoint's {key} ({name}) does not fit: it is of another network, or of other "
+                        "settings; train with those, or give another path"
+                    ) from error
         torch.set_rng_state(state["torch_rng"])
+        if len(state["cuda_rng"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(state["cuda_rng"])
         self.step, self.images, self.seconds = state["step"], state["images"], state["seconds"]
 
     def _groups(self) -> dict[str, Mapping]:
@@ -130,53 +140,61 @@ def train(
     checkpoint: Checkpoint | None = None,
     runtime: Runtime | None = None,
     minutes: float | None = None,
+    pause: float | None = None,
     seed: int = 0,
     log_every: int = 20,
 ) -> Iterator[Log]:
     """Train, yielding a `Log` every `log_every` steps.
 
     `data` is an endless iterator of batches with a state (`edu_diffusion.data.Batches`); `optimisers` and `ema` go by
-    the names of the recipe's phases and modules. If `checkpoint` exists, training goes on from it, bit for bit. With
-    `minutes` it ends when that much training time is used, if `steps` are not done before; the learning rate falls with
-    whichever is further along. Under `accelerate launch` every process runs this same line on its part of each batch.
+    the names of the recipe's phases and modules. If `checkpoint` exists, training goes on from it: on the same machine
+    and number of processes bit for bit. With `minutes` it ends when that much training time is used, if `steps` are not
+    done before; the learning rate falls with whichever is further along. With `pause` it stops for now after so many
+    minutes, to be taken up again from its checkpoint. Under `accelerate launch` every process runs this same line on
+    its part of each batch.
 
-    Raises: FloatingPointError if a loss is no longer a finite number.
+    Raises: FloatingPointError if a loss is no longer a finite number; ValueError if the data were split for another
+    number of processes.
     """
-    runtime = runtime or pick_runtime()
-    accelerator = Accelerator(cpu=runtime.device.type == "cpu")
-    runtime = replace(runtime, device=accelerator.device)
-    rng = Rng(seed, accelerator.process_index, accelerator.num_processes)
+    team = Team(runtime or pick_runtime())
+    if getattr(data, "world", team.world) != team.world or getattr(data, "rank", team.rank) != team.rank:
+        raise ValueError(
+            f"the batches are part {data.rank} of {data.world}, but this is process {team.rank} of {team.world}: "
+            "give Batches the rank and world of edu_diffusion.training.process()"
+        )
+    rng = Rng(seed, team.rank, team.world)
     state = Training(recipe, data, optimisers, ema or {}, rng)
-    state.place(runtime, accelerator)
+    state.place(team)
     if checkpoint is not None and checkpoint.exists():
         state.load_state_dict(checkpoint.load())
-    keep = checkpoint if accelerator.is_main_process else None
     try:
-        yield from _run(state, runtime, accelerator, steps, minutes, keep, log_every)
+        yield from _run(state, team, steps, minutes, pause, checkpoint if team.main else None, log_every)
     finally:
         recipe.modules.update(state.modules)
 
 
-def _run(state: Training, runtime, accelerator, steps, minutes, checkpoint, log_every) -> Iterator[Log]:
+def _run(state: Training, team: Team, steps, minutes, pause, checkpoint, log_every) -> Iterator[Log]:
     """The loop itself. A checkpoint is only ever taken between two steps."""
     totals: dict[str, Tensor] = {}
     saved = clock = time.perf_counter()
     since, images = state.step, state.images
-    start = state.seconds
-    progress = _progress(state, steps, minutes, accelerator)
-    while progress < 1:
-        for name, value in state.one_step(runtime, accelerator, progress).items():
+    began = start = state.seconds
+    progress = _progress(state, steps, minutes, team)
+    paused = False
+    while progress < 1 and not paused:
+        for name, value in state.one_step(team, progress).items():
             totals[name] = totals.get(name, 0) + value
         now = time.perf_counter()
         state.seconds, clock = state.seconds + now - clock, now
-        progress = _progress(state, steps, minutes, accelerator)
-        if state.step % log_every and progress < 1:
+        progress = _progress(state, steps, minutes, team)
+        paused = pause is not None and team.first(state.seconds - began) > 60 * pause
+        if state.step % log_every and progress < 1 and not paused:
             continue
-        metrics = {name: float(value) / (state.step - since) for name, value in totals.items()}
+        metrics = {name: value / (state.step - since) for name, value in team.mean(totals).items()}
         _check_finite(metrics, state.step)
         speed = (state.images - images) / max(state.seconds - start, 1e-9)
         rate = next(iter(state.optimisers.values())).rate
-        if checkpoint is not None and (progress >= 1 or now - saved > checkpoint.every):
+        if checkpoint is not None and (progress >= 1 or paused or now - saved > checkpoint.every):
             checkpoint.save(state.state_dict())
             saved = time.perf_counter()
         try:
@@ -189,13 +207,24 @@ def _run(state: Training, runtime, accelerator, steps, minutes, checkpoint, log_
         clock = time.perf_counter()  # what the caller did with the log is not training time
 
 
-def _progress(state: Training, steps: int, minutes: float | None, accelerator: Accelerator) -> float:
+def _under_autocast(phases: Iterator, runtime: Runtime) -> Iterator:
+    """The phases, each computed under an autocast of its own.
+
+    Autocast keeps its copies of the weights until it is left. Left open from one phase to the next, it would show a
+    network as it was before the step in between.
+    """
+    while True:
+        with runtime.autocast():
+            phase = next(phases, None)
+        if phase is None:
+            return
+        yield phase
+
+
+def _progress(state: Training, steps: int, minutes: float | None, team: Team) -> float:
     """The share of the training that is done; with a time budget, the first process's clock decides for all."""
     done = state.step / steps
-    if minutes is None:
-        return done
-    share = torch.tensor(state.seconds / (60 * minutes), device=accelerator.device)
-    return max(done, float(broadcast(share)))
+    return done if minutes is None else max(done, team.first(state.seconds / (60 * minutes)))
 
 
 def _check_finite(metrics: dict[str, float], step: int) -> None:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from edu_diffusion.metrics import Measured
+from edu_diffusion.training import write_atomically
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,12 @@ class Card:
         return cls(**record | {"results": {k: Measured.from_json(v) for k, v in record["results"].items()}})
 
     def save(self, path: Path) -> None:
-        """Write the card as readable JSON."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.to_json(), indent=2) + "\n")
+        """Write the card as readable JSON, whole or not at all.
+
+        Raises: OSError if it could not be written; the card that was there is kept.
+        """
+        text = json.dumps(self.to_json(), indent=2) + "\n"
+        write_atomically(path, lambda file: file.write(text.encode()))
 
     def _repr_html_(self) -> str:
         facts = {

@@ -37,7 +37,7 @@ def read_card(name: str, folder: Path = HERE) -> Card:
         raise FileNotFoundError(f"{name!r} has no card yet: run `python -m edu_diffusion train {name}`")
     try:
         return Card.from_json(json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"the card {path.name} is damaged ({error}): restore it, or train {name} again") from error
 
 

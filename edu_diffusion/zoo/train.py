@@ -23,12 +23,13 @@ def train_entry(
     folder: Path = HERE,
     device: str | None = None,
     minutes: float | None = None,
+    pause: float | None = None,
     steps: int | None = None,
 ) -> Iterator[Log]:
     """Train an entry, resuming from `runs` if it was begun there; at the end write its weights and card to `folder`.
 
-    `minutes` is a budget of training time, `steps` replaces the plan's number. Stop iterating at any time: the
-    checkpoint keeps what was done.
+    `minutes` is a budget of training time, `steps` replaces the plan's number. With `pause` it stops for now after so
+    many minutes. Stop iterating at any time: the checkpoint keeps what was done.
     """
     plan, runtime, here = entry.plan, pick_runtime(device), process()
     torch.manual_seed(plan.seed)
@@ -41,11 +42,11 @@ def train_entry(
     }
     data = Batches(entry.data(), plan.batch, seed=plan.seed, rank=here.rank, world=here.world, flip=plan.flip)
     checkpoint = Checkpoint(runs / entry.name / "checkpoint.pt", entry.name)
-    options = {"steps": steps or plan.steps, "minutes": minutes, "seed": plan.seed, "runtime": runtime}
+    options = {"steps": steps or plan.steps, "minutes": minutes, "pause": pause, "seed": plan.seed, "runtime": runtime}
     last = None
     for last in train(system, data, optimisers, ema=ema, checkpoint=checkpoint, **options):
         yield last
-    if not here.main:
+    if not here.main or (last is not None and last.progress < 1):
         return
     if last is None:  # resumed at its end: the logs were given then
         last = final_log(checkpoint, steps or plan.steps)

@@ -1,10 +1,14 @@
 """Guidance: what each wrapper does to a prediction, and that they stack."""
 
+import math
+
 import pytest
 import torch
 
 from edu_diffusion.diffusion import (
     EPS,
+    FIXED_LARGE,
+    FIXED_SMALL,
     LEARNED,
     X0,
     ClassifierFree,
@@ -127,6 +131,20 @@ class TestClassifierGuided:
         options = {"steps": 500, "rule": rule, "generator": torch.Generator().manual_seed(0)}
         x = generate(exact, (10_000, 1), **options)
         assert x.mean().item() == pytest.approx(0.5, abs=0.04)
+
+    @pytest.mark.parametrize("variance", [FIXED_SMALL, FIXED_LARGE])
+    def test_the_mean_moves_by_the_steps_own_variance(self, variance):
+        """ADM algorithm 1: mean + Sigma g, with Sigma of this very step; at t = 2 beta_tilde is far below beta."""
+        schedule, x_t = linear(), torch.zeros(4, 1)
+        denoiser = Denoiser(lambda x, t, cond: 0 * x, schedule, X0, variance)
+        now, rule = denoiser(x_t, 2), ancestral(shift=lambda now: torch.full((4, 1), 3.0))
+        moved = rule(now, 1, lambda: torch.zeros(4, 1), None) - ancestral()(now, 1, lambda: torch.zeros(4, 1), None)
+        torch.testing.assert_close(moved, torch.full((4, 1), 3.0 * math.exp(now.log_var(1))))
+
+    def test_inside_classifier_free_guidance_it_is_refused(self):
+        inner = ClipX0(ClassifierGuided(Denoiser(by_condition, SCHEDULE), lambda x, t: x.sum(1)))
+        with pytest.raises(ValueError, match="ClassifierGuided outside"):
+            ClassifierFree(inner, 2.0, NULL)
 
 
 def test_wrappers_stack_and_their_order_means_something():

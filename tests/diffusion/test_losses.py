@@ -88,6 +88,19 @@ class TestBound:
         chances = discretised_log_likelihood(levels, torch.full((256,), mean).double(), math.log(0.02)).exp()
         assert chances.sum().item() == pytest.approx(1)
 
+    @pytest.mark.parametrize("sigmas", [-9.0, -6.0, -3.0, 3.0, 6.0, 9.0])
+    def test_far_tails_keep_their_digits_in_float32(self, sigmas):
+        """Against the same in float64, where even the right tail has digits left (up to about eight deviations)."""
+        x0, log_var = torch.tensor([0.0]), 2 * math.log(0.01)
+        found = discretised_log_likelihood(x0, torch.tensor([0.01 * sigmas]), log_var)
+        edges = [abs(0.01 * sigmas) / 0.01 + side / 255 / 0.01 for side in (-1, 1)]
+        expected = math.log(0.5 * math.erfc(edges[0] / 2**0.5) - 0.5 * math.erfc(edges[1] / 2**0.5))
+        assert found.item() == pytest.approx(expected, rel=1e-4)
+
+    def test_a_hopeless_miss_stays_finite(self):
+        found = discretised_log_likelihood(torch.tensor([0.0]), torch.tensor([1.0]), 2 * math.log(0.01))
+        assert found.item() == pytest.approx(math.log(1e-30))
+
     def test_a_later_term_is_a_weighted_eps_error(self):
         """DDPM eq. 12: beta^2 / (2 var alpha (1 - alpha_bar)) |eps - eps_hat|^2, the variances being equal."""
         x0, _, eps = setting()

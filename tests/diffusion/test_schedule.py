@@ -1,6 +1,8 @@
 """Schedules: the table, and the identities between its quantities at any two times."""
 
 import math
+import subprocess
+import sys
 from itertools import pairwise
 
 import pytest
@@ -50,6 +52,25 @@ class TestAnySchedule:
             times = schedule.spaced(n)
             assert len(times) == n + 1 and times[0] == schedule.T and times[-1] == 0
             assert all(t > s for t, s in pairwise(times))
+
+
+@pytest.mark.parametrize("t, s", [(3, 5), (0, 0), (torch.tensor([4, 4]), torch.tensor([3, 4]))])
+def test_a_step_that_does_not_go_back_is_refused(t, s):
+    for quantity in (linear().beta, linear().beta_tilde):
+        with pytest.raises(ValueError, match="the earlier time s must be below t"):
+            quantity(t, s, LIKE)
+
+
+@pytest.mark.parametrize("t", ["3.0", "torch.tensor([3.0])", "numpy.int64(3)", "'3'"])
+def test_what_is_no_time_is_refused(t):
+    """In a process of its own: here the tests' own checks of types would speak first."""
+    code = f"import numpy, torch; from edu_diffusion.diffusion import linear; linear().signal({t}, torch.zeros(1))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and "ValueError: t must be a whole number" in done.stderr
+
+
+def test_a_table_in_float32_is_kept_in_float64():
+    assert NoiseSchedule(torch.tensor([1.0, 0.5, 0.1])).alpha_bar.dtype == torch.float64
 
 
 def test_linear_has_the_papers_ends():

@@ -19,13 +19,13 @@ def trained():
     times = LossAwareTimes(20, history=4)
     for _ in range(4):
         every = torch.arange(1, 21)
-        times.update(every, every.float())
+        times.update(every, every.float(), Rng(0))
     return times
 
 
 def test_until_all_are_seen_it_is_uniform():
     times = LossAwareTimes(20, history=4)
-    times.update(torch.arange(1, 21), torch.ones(20))
+    times.update(torch.arange(1, 21), torch.ones(20), Rng(0))
     assert times.probabilities().tolist() == pytest.approx([1 / 20] * 20)
 
 
@@ -46,8 +46,14 @@ def test_the_weights_keep_the_mean():
 def test_the_oldest_losses_are_forgotten():
     times = trained()
     for _ in range(4):
-        times.update(torch.tensor([20]), torch.tensor([0.0]))
+        times.update(torch.tensor([20]), torch.tensor([0.0]), Rng(0))
     assert times.probabilities()[19].item() == pytest.approx(0.001 / 20)
+
+
+def test_losses_that_are_all_zero_leave_it_uniform():
+    times = LossAwareTimes(5, history=1)
+    times.update(torch.arange(1, 6), torch.zeros(5), Rng(0))
+    assert times.probabilities().tolist() == pytest.approx([0.2] * 5)
 
 
 def test_state_comes_back():

@@ -1,6 +1,8 @@
 """Checkpoints: whole or not at all, and only into what they came from."""
 
 import errno
+import hashlib
+import io
 import os
 
 import pytest
@@ -67,13 +69,22 @@ def test_another_systems_checkpoint_is_refused(tmp_path):
         Checkpoint(tmp_path / "run.pt", "a ddpm").load()
 
 
-@pytest.mark.parametrize("damage", ["truncated", "garbage", "empty"])
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "one bit"])
 def test_a_damaged_one_is_refused(tmp_path, damage):
     path = tmp_path / "run.pt"
     Checkpoint(path, "a system").save({"weights": torch.zeros(1000)})
-    path.write_bytes({"truncated": path.read_bytes()[:500], "garbage": b"not a checkpoint" * 99, "empty": b""}[damage])
+    good = path.read_bytes()
+    flipped = good[:2000] + bytes([good[2000] ^ 1]) + good[2001:]
+    bad = {"truncated": good[:500], "garbage": b"not a checkpoint" * 99, "empty": b"", "one bit": flipped}
+    path.write_bytes(bad[damage])
     with pytest.raises(ValueError, match="damaged"):
         Checkpoint(path, "a system").load()
+
+
+def test_one_that_cannot_be_read_is_not_called_damaged(tmp_path):
+    with pytest.raises(OSError, match=r"run\.pt"):
+        (tmp_path / "run.pt").mkdir()
+        Checkpoint(tmp_path / "run.pt", "a system").load()
 
 
 def test_a_missing_one_says_so(tmp_path):
@@ -89,7 +100,9 @@ def test_reading_runs_no_code(tmp_path):
         def __reduce__(self):
             return os.system, (f"touch {proof}",)
 
-    torch.save({"system": "a system", "state": Evil()}, path)
-    with pytest.raises(ValueError, match="damaged or is no checkpoint"):
+    buffer = io.BytesIO()
+    torch.save({"system": "a system", "state": Evil()}, buffer)
+    path.write_bytes(buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest())
+    with pytest.raises(ValueError, match="no checkpoint of this course"):
         Checkpoint(path, "a system").load()
     assert not proof.exists()

@@ -4,16 +4,17 @@ import os
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from edu_diffusion.data import Batches
-from edu_diffusion.diffusion import linear
+from edu_diffusion.diffusion import LossAwareTimes, linear
 from edu_diffusion.nets import MLP
 from edu_diffusion.systems.ddpm import DDPM
-from edu_diffusion.training import Checkpoint, Ema, adamw, pick_runtime, train
+from edu_diffusion.training import Checkpoint, Ema, Runtime, adamw, pick_runtime, train
 
 SETTING = Path(__file__).parent / "one_run.py"
 CPU = pick_runtime("cpu")
@@ -124,8 +125,99 @@ def test_pictures_out_of_range_are_refused():
 
     recipe = DDPM(UNet(widths=(16, 32), attention=(False, False)))
     data = Batches(torch.full((4, 1, 8, 8), 255.0), 4, seed=0)
-    with pytest.raises(ValueError, match=r"must be in \[-1, 1\], got 255"):
+    with pytest.raises(ValueError, match=r"must lie in \[-1, 1\], got \[255"):
         list(train(recipe, data, {"net": adamw(recipe.net.parameters())}, steps=1, runtime=CPU))
+    data = Batches(torch.rand(16, 1, 8, 8), 16, seed=0)
+    with pytest.raises(ValueError, match=r"looks like \[0, 1\]"):
+        list(train(recipe, data, {"net": adamw(recipe.net.parameters())}, steps=1, runtime=CPU))
+
+
+class TwoPhases:
+    """Two turns of one network: each yields what it puts out just then."""
+
+    def __init__(self):
+        torch.manual_seed(0)
+        self.net = torch.nn.Linear(8, 8)
+        self.modules, self.seen = {"net": self.net}, []
+
+    def losses(self, batch, rng):
+        for phase in ("a", "b"):
+            out = self.modules["net"](batch.x)
+            with torch.no_grad(), torch.autocast("cpu", enabled=False):
+                self.seen.append((out.float(), self.net(batch.x)))
+            yield phase, out.float().square().mean(), {}
+
+
+def test_each_phase_sees_the_weights_that_the_phase_before_left():
+    """In bf16 too, where autocast keeps copies of the weights for as long as it is open."""
+    recipe = TwoPhases()
+    optimisers = {name: adamw(recipe.net.parameters(), 0.1, warmup=0, clip=None) for name in "ab"}
+    data = Batches(torch.ones(4, 8), 4, seed=0)
+    runtime = Runtime(torch.device("cpu"), torch.bfloat16)
+    list(train(recipe, data, optimisers, steps=2, runtime=runtime))
+    assert (recipe.seen[1][1] - recipe.seen[0][1]).abs().max() > 0.1, "the first phase changed the weights"
+    for autocast_out, now in recipe.seen:
+        torch.testing.assert_close(autocast_out, now, rtol=0.03, atol=0.03)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    checkpoint = Checkpoint(tmp_path / "run.pt", "test")
+    list(setting(checkpoint=checkpoint, steps=2)[2])
+    recipe = DDPM(MLP(width=32, layers=1), linear(100, 1e-3, 0.2))
+    data, ema = Batches(torch.randn(64, 2), 16, seed=2), {"net": Ema(recipe.net, 0.9)}
+    optimiser = {"net": adamw(recipe.net.parameters())}
+    with pytest.raises(ValueError, match="of another network"):
+        list(train(recipe, data, optimiser, steps=4, ema=ema, checkpoint=checkpoint, runtime=CPU))
+    recipe = DDPM(Dropped(0.1), linear(100, 1e-3, 0.2))
+    optimiser = {"net": adamw(recipe.net.parameters())}
+    with pytest.raises(ValueError, match=r"checkpoint's ema are \['net'\], but this training has \[\]"):
+        list(train(recipe, data, optimiser, steps=4, checkpoint=checkpoint, runtime=CPU))
+
+
+def test_a_pause_goes_on_later(tmp_path):
+    checkpoint = Checkpoint(tmp_path / "run.pt", "test")
+    _, _, logs = setting(checkpoint=checkpoint, pause=1e-9)
+    first = list(logs)
+    assert [log.step for log in first] == [1] and first[0].progress < 1
+    again, _, logs = setting(checkpoint=checkpoint)
+    assert [log.step for log in logs] == list(range(2, 9))
+    whole, _, logs = setting()
+    list(logs)
+    assert torch.equal(weights(again), weights(whole))
+
+
+def test_loss_aware_times_are_resumed_to_the_last_bit(tmp_path):
+    def run(checkpoint=None):
+        torch.manual_seed(0)
+        recipe = DDPM(MLP(width=16, layers=1), linear(4, 0.1, 0.5), times=partial(LossAwareTimes, history=1))
+        data, optimiser = Batches(torch.randn(64, 2), 16, seed=2), {"net": adamw(recipe.net.parameters(), 1e-2)}
+        return recipe, train(recipe, data, optimiser, steps=8, checkpoint=checkpoint, runtime=CPU, log_every=1)
+
+    whole, logs = run()
+    losses = [log.metrics["loss"] for log in logs]
+    assert whole.memory["times"].probabilities().std() > 0.01
+    checkpoint = Checkpoint(tmp_path / "run.pt", "test")
+    _, logs = run(checkpoint)
+    first = [next(logs).metrics["loss"] for _ in range(4)]
+    logs.close()
+    again, logs = run(checkpoint)
+    assert first + [log.metrics["loss"] for log in logs] == losses
+    assert torch.equal(again.memory["times"].losses, whole.memory["times"].losses)
+
+
+def test_batches_for_another_number_of_processes_are_refused():
+    recipe = DDPM(MLP(width=16), linear(100, 1e-3, 0.2))
+    data = Batches(torch.randn(8, 2), 4, seed=0, rank=1, world=2)
+    with pytest.raises(ValueError, match="part 1 of 2, but this is process 0 of 1"):
+        list(train(recipe, data, {"net": adamw(recipe.net.parameters())}, steps=1, runtime=CPU))
+
+
+def test_trainings_on_different_devices_do_not_know_of_each_other():
+    """Accelerate's state is one for the whole process: alone, the loop must not touch it."""
+    from accelerate.state import PartialState
+
+    list(setting(steps=1)[2])
+    assert PartialState._shared_state == {}
 
 
 def test_two_processes_end_where_one_does(tmp_path):
@@ -160,3 +252,6 @@ def test_two_processes_end_where_one_does(tmp_path):
     assert torch.equal(two["weights"], other["weights"])
     torch.testing.assert_close(two["weights"], one["weights"], rtol=1e-4, atol=1e-5)
     assert (one["weights"] - one["start"]).norm() > 0.1
+    # What the processes measured of their halves is put together too.
+    assert two["loss"] == other["loss"] == pytest.approx(one["loss"], rel=1e-4)
+    torch.testing.assert_close(two["losses"], one["losses"], rtol=1e-3, atol=1e-4)

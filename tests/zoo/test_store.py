@@ -72,6 +72,8 @@ def test_weights_of_a_part_that_is_not_there_are_refused(zoo):
         lambda text: "[]",
         lambda text: text.replace('"seed"', '"sead"'),
         lambda text: json.dumps(json.loads(text) | {"results": {"fd": {"value": 1}}}),
+        lambda text: json.dumps(json.loads(text) | {"results": {"fd": 3}}),
+        lambda text: json.dumps(json.loads(text) | {"results": None}),
     ],
 )
 def test_damaged_cards_are_refused(zoo, damage):
@@ -79,6 +81,16 @@ def test_damaged_cards_are_refused(zoo, damage):
     path.write_text(damage(path.read_text()))
     with pytest.raises(ValueError, match=r"the card tiny\.json is damaged"):
         load("tiny", "cpu", zoo)
+
+
+def test_a_full_disk_keeps_the_card_that_was_there(zoo, monkeypatch):
+    def full(_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="the file that was there is kept"):
+        replace(card("tiny", zoo), minutes=99.0).save(card_path("tiny", zoo))
+    assert card("tiny", zoo).minutes != 99.0
 
 
 def test_results_come_back_from_the_card(zoo, tiny):

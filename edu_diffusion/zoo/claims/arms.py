@@ -20,6 +20,22 @@ SEEDS = (0,)  # (0, 1, 2) shows the spread, for three times the time
 SAMPLES, SAMPLE_STEPS = 2000, 25
 PICTURES, TIMES = 128, 60  # on how many test pictures, at how many times, errors and bits are measured
 
+
+def budget() -> dict[str, float | list[int]]:
+    """What all arms have in common; stored with each arm, so that unlike ones are never compared."""
+    return {
+        "steps": STEPS,
+        "batch": BATCH,
+        "rate": RATE,
+        "ema": DECAY,
+        "widths": list(WIDTHS),
+        "samples": SAMPLES,
+        "sample_steps": SAMPLE_STEPS,
+        "pictures": PICTURES,
+        "times": TIMES,
+    }
+
+
 BUDGET = (
     f"each arm: {WIDTHS} channels, {STEPS} steps of {BATCH} pictures, FD of {SAMPLES:,} DDIM-{SAMPLE_STEPS} samples, "
     f"errors and bits on {PICTURES} test pictures at {TIMES} times"
@@ -41,10 +57,11 @@ def measured(arms: Arms, name: str, build: Callable[[], DDPM]) -> dict[str, Numb
     runs = []
     for seed in SEEDS:
         stored = arms.get(f"{name}-seed{seed}", lambda checkpoint, seed=seed: run_arm(build, seed, checkpoint))
-        if stored["images"] != STEPS * BATCH:
+        unlike = [key for key, value in budget().items() if stored["budget"].get(key) != value]
+        if unlike:
             raise ValueError(
-                f"the arm {name}-seed{seed} was trained on {stored['images']:,} pictures, the others on "
-                f"{STEPS * BATCH:,}: delete it from the ledger to measure it again"
+                f"the arm {name}-seed{seed} was measured with another budget ({', '.join(unlike)}) than is set now: "
+                "delete it from the ledger to measure it again"
             )
         runs.append(stored)
     return {
@@ -70,11 +87,11 @@ def run_arm(build: Callable[[], DDPM], seed: int, checkpoint: Checkpoint | None 
         pass
     system.modules["net"] = runtime.wrap(ema.module.eval())
     parameters = sum(p.numel() for p in net.parameters())
-    return evaluate(system.denoiser, seed) | {"images": STEPS * BATCH, "parameters": parameters, "seed": seed}
+    return evaluate(system.denoiser, seed) | {"parameters": parameters, "seed": seed, "budget": budget()}
 
 
 def evaluate(denoiser, seed: int) -> Numbers:
-    """What is measured of every arm; x0 is clipped to [-1, 1] everywhere, as when sampling."""
+    """What is measured of every arm. Samples and bits are those of the clipped x0; the error of eps is the network's."""
     pictures = fashion("test").x[:PICTURES].to(denoiser.device)
     generator = torch.Generator().manual_seed(0)
     bits = bits_per_dim(ClipX0(denoiser), pictures, times=spread_times(denoiser.schedule), generator=generator)

@@ -17,7 +17,7 @@ from edu_diffusion.training import Checkpoint, pick_runtime, write_atomically
 from edu_diffusion.zoo.store import HERE
 
 HOLDS, IN_PART, DOES_NOT = "holds", "holds in part", "does not hold here"
-Numbers = dict[str, float | int]
+Numbers = dict[str, float | int | str | dict]
 
 
 @dataclass(frozen=True)
@@ -135,12 +135,12 @@ class Arms:
     """Results of trained arms, shared between claims and kept on disk as soon as each is measured.
 
     Only results are kept. While an arm trains its checkpoint lies in `runs`, so that a long one may be interrupted too.
-    `minutes` adds up what the stored results that were asked for once took to measure.
+    `minutes` adds up what the stored results that were asked for once took to measure, `machines` says where.
     """
 
     def __init__(self, folder: Path = HERE, runs: Path = Path("runs")):
         self.folder, self.runs = folder / "ledger" / "arms", runs / "arms"
-        self.minutes = 0.0
+        self.minutes, self.machines = 0.0, set()
 
     def get(self, name: str, measure: Callable[[Checkpoint], Numbers]) -> Numbers:
         """The stored numbers of this arm, or else those of `measure(checkpoint)`, stored at once.
@@ -151,11 +151,13 @@ class Arms:
         if path.exists():
             numbers = self._read(path)
             self.minutes += numbers["minutes"]
+            self.machines.add(numbers["machine"])
             return numbers
         started = time.perf_counter()
         checkpoint = Checkpoint(self.runs / f"{name}.pt", name)
         numbers = measure(checkpoint)
-        numbers = {"minutes": round((time.perf_counter() - started) / 60, 2)} | numbers
+        minutes = round((time.perf_counter() - started) / 60, 2)
+        numbers = {"minutes": minutes, "machine": pick_runtime().describe()} | numbers
         _write(path, numbers)
         checkpoint.path.unlink(missing_ok=True)
         return numbers
@@ -164,7 +166,7 @@ class Arms:
     def _read(path: Path) -> Numbers:
         try:
             numbers = json.loads(path.read_text())
-            numbers["minutes"]
+            numbers["minutes"], numbers["machine"]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"the arm {path} is damaged: restore it, or delete it to measure it again") from error
         return numbers
@@ -201,7 +203,7 @@ def measure(claim: Claim, folder: Path = HERE, runs: Path = Path("runs")) -> Row
         verdict=finding.verdict,
         why=finding.why,
         command=f"python -m edu_diffusion evaluate --claim {claim.id}",
-        machine=pick_runtime().describe(),
+        machine="; ".join(sorted(arms.machines | {pick_runtime().describe()})),
         minutes=round(arms.minutes + (time.perf_counter() - started) / 60, 1),
     )
     _write(row_path(claim.id, folder), row.to_json())
