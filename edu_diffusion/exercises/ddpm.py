@@ -1,6 +1,7 @@
 """Exercises of lesson ddpm: the loss, the step back, and the ways in which both go wrong."""
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -13,6 +14,13 @@ SCHEDULE = linear()
 
 def _normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _seeded(inputs: list[tuple]) -> Iterator[tuple]:
+    """The inputs, under one state of torch's own random numbers: an answer that draws noise itself is recognised."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(12345)  # no seed of the inputs: noise drawn by an answer is none of them
+        yield from inputs
 
 
 def toy_net(x_t: Tensor, t: Tensor) -> Tensor:
@@ -39,8 +47,18 @@ def _loss_with_beta(net, x0, t, eps):
     return _squared(eps - net((1 - beta).sqrt() * x0 + beta.sqrt() * eps, t.float()))
 
 
-def _loss_with_variance(net, x0, t, eps):
-    return _squared(eps - net(SCHEDULE.signal(t, x0) * x0 + SCHEDULE.noise(t, x0) ** 2 * eps, t.float()))
+def _loss_with_powers(signal: int, noise: int):
+    """x_t mixed with other powers of the two coefficients: 2 where the square root was left out."""
+
+    def wrong(net, x0, t, eps):
+        x_t = SCHEDULE.signal(t, x0) ** signal * x0 + SCHEDULE.noise(t, x0) ** noise * eps
+        return _squared(eps - net(x_t, t.float()))
+
+    return wrong
+
+
+def _loss_of_the_time_before(net, x0, t, eps):
+    return _squared(eps - net(_mixed(x0, t - 1, eps), t.float()))
 
 
 LOSS = Exercise(
@@ -59,7 +77,49 @@ LOSS = Exercise(
         Mistake(
             "you multiplied eps by the variance 1 - alpha_bar. Noise is multiplied by a standard deviation: its "
             "square root.",
-            _loss_with_variance,
+            _loss_with_powers(1, 2),
+        ),
+        Mistake(
+            "you multiplied x0 by alpha_bar, the share of the variance that is left. x0 itself is multiplied by its "
+            "square root.",
+            _loss_with_powers(2, 1),
+        ),
+        Mistake(
+            "both square roots are missing: x_t = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) eps.",
+            _loss_with_powers(2, 2),
+        ),
+        Mistake(
+            "you mixed with the coefficients of t - 1. The table alpha_bar has an entry for t = 0 (clean), so that of "
+            "time t is alpha_bar[t].",
+            _loss_of_the_time_before,
+        ),
+        Mistake(
+            "you told the network t - 1. It was trained on t = 1..1000, the paper's times: give it t.",
+            lambda net, x0, t, eps: _squared(eps - net(_mixed(x0, t, eps), t.float() - 1)),
+        ),
+        Mistake(
+            "you mixed with fresh noise and compared with the eps that was given. They must be the same noise: the "
+            "network can only guess what is in x_t.",
+            lambda net, x0, t, eps: _squared(eps - net(_mixed(x0, t, torch.randn_like(x0)), t.float())),
+        ),
+        Mistake(
+            "you mixed with the eps that was given and compared with fresh noise. They must be the same noise: the "
+            "network can only guess what is in x_t.",
+            lambda net, x0, t, eps: _squared(torch.randn_like(x0) - net(_mixed(x0, t, eps), t.float())),
+        ),
+        Mistake(
+            "you drew new noise in place of the eps that was given. Use the argument eps, so that a loss can be "
+            "repeated and compared.",
+            lambda net, x0, t, eps: loss(net, x0, t, torch.randn_like(x0)),
+        ),
+        Mistake(
+            "you summed over the pixels, as the norm in the paper does. The course takes their mean, so that the size "
+            "of a picture does not matter.",
+            lambda net, x0, t, eps: (eps - net(_mixed(x0, t, eps), t.float())).square().flatten(1).sum(1),
+        ),
+        Mistake(
+            "you took the root, the length of the error. L_simple has its square.",
+            lambda net, x0, t, eps: loss(net, x0, t, eps).sqrt(),
         ),
         Mistake(
             "you compared the network's output with x0. This network guesses the noise: compare it with eps.",
@@ -79,7 +139,7 @@ LOSS = Exercise(
             lambda net, x0, t, eps: (eps - net(_mixed(x0, t, eps), t.float())).square().mean(),
         ),
     ],
-    lambda: [(toy_net, _normal(6, 3), torch.tensor([1, 10, 100, 400, 700, 1000]), _normal(6, 3, seed=1))],
+    lambda: _seeded([(toy_net, _normal(6, 3), torch.tensor([1, 10, 100, 400, 700, 1000]), _normal(6, 3, seed=1))]),
 )
 
 
@@ -91,18 +151,24 @@ def step(eps_hat, x_t, t, z):
     return mean + sigma * z if t > 1 else mean
 
 
-def _step(
-    eps_hat, x_t, t, z, *, noisy_end=False, large=False, variance=False, alpha=False, unscaled=False, bare_beta=False
-):
-    """One step with any of the usual mistakes."""
-    beta, alpha_bar = SCHEDULE.beta(t, t - 1, x_t), SCHEDULE.alpha_bar[t].item()
-    spread = beta if alpha else 1 - alpha_bar
-    factor = beta if bare_beta else beta / math.sqrt(spread)
-    mean = (x_t - factor * eps_hat) / (1 if unscaled else math.sqrt(1 - beta))
-    sigma2 = beta if large or noisy_end else SCHEDULE.beta_tilde(t, t - 1, x_t)
+def _step(eps_hat, x_t, t, z, *, share=None, root=True, mean=None, sigma=None, noisy_end=False):
+    """One step with any of the usual mistakes.
+
+    `share(beta, alpha_bar, before)` is what eps_hat's factor divides by, under a root if `root`. `mean(x_t, pull,
+    alpha)` puts x_t and what is taken from it together. `sigma(beta, beta_tilde)` multiplies z.
+    """
+    alpha_bar, before = SCHEDULE.alpha_bar[t].item(), SCHEDULE.alpha_bar[t - 1].item()
+    beta, beta_tilde = SCHEDULE.beta(t, t - 1, x_t), SCHEDULE.beta_tilde(t, t - 1, x_t)
+    spread = 1 - alpha_bar if share is None else share(beta, alpha_bar, before)
+    pull = beta / (math.sqrt(spread) if root else spread) * eps_hat
+    here = (x_t - pull) / math.sqrt(1 - beta) if mean is None else mean(x_t, pull, 1 - beta)
     if t == 1 and not noisy_end:
-        return mean
-    return mean + (sigma2 if variance else math.sqrt(sigma2)) * z
+        return here
+    return here + (math.sqrt(beta_tilde) if sigma is None else sigma(beta, beta_tilde)) * z
+
+
+def _own_noise(eps_hat, x_t, t, z):
+    return step(eps_hat, x_t, t, torch.randn_like(x_t))
 
 
 def _wrong(**kinds):
@@ -126,31 +192,66 @@ STEP = Exercise(
         Mistake(
             "you add noise at the last step (t = 1) as well. Nothing comes after it to remove that noise: return the "
             "mean there.",
-            _wrong(noisy_end=True),
+            _wrong(noisy_end=True, sigma=lambda beta, beta_tilde: math.sqrt(beta)),
         ),
         Mistake(
             "your noise has variance beta, the paper's other choice ('fixed large'). Here beta_tilde is asked for.",
-            _wrong(large=True),
+            _wrong(sigma=lambda beta, beta_tilde: math.sqrt(beta)),
         ),
         Mistake(
             "you multiply z by the variance beta_tilde. A standard deviation belongs there: its square root.",
-            _wrong(variance=True),
+            _wrong(sigma=lambda beta, beta_tilde: beta_tilde),
+        ),
+        Mistake(
+            "you return the mean alone. Every step but the last adds fresh noise, sqrt(beta_tilde) z: without it the "
+            "pictures come out blurred.",
+            _wrong(sigma=lambda beta, beta_tilde: 0.0),
+        ),
+        Mistake(
+            "you drew noise of your own. Use the z that was given, so that a walk can be repeated.",
+            _own_noise,
         ),
         Mistake(
             "you divide by sqrt(1 - alpha_t), which is sqrt(beta). alpha_bar, the product of all alphas up to t, "
             "belongs there.",
-            _wrong(alpha=True),
+            _wrong(share=lambda beta, alpha_bar, before: beta),
+        ),
+        Mistake(
+            "you divide beta by 1 - alpha_bar. Its square root belongs there, the standard deviation of the noise in "
+            "x_t.",
+            _wrong(root=False),
+        ),
+        Mistake(
+            "you divide beta by sqrt(alpha_bar), the signal. The noise belongs there: sqrt(1 - alpha_bar).",
+            _wrong(share=lambda beta, alpha_bar, before: alpha_bar),
+        ),
+        Mistake(
+            "you took alpha_bar of t - 1. The table has an entry for t = 0, so that of time t is alpha_bar[t].",
+            # At t = 1 that divides by 0: with tensors it gives inf, as here.
+            _wrong(share=lambda beta, alpha_bar, before: 1 - before or 1e-300),
         ),
         Mistake(
             "you subtract beta times eps. The factor is beta / sqrt(1 - alpha_bar).",
-            _wrong(bare_beta=True),
+            _wrong(share=lambda beta, alpha_bar, before: 1.0),
+        ),
+        Mistake(
+            "you add the noise's part to x_t. A step back takes noise away: subtract it.",
+            _wrong(mean=lambda x_t, pull, alpha: (x_t + pull) / math.sqrt(alpha)),
         ),
         Mistake(
             "you forgot to divide by sqrt(1 - beta): a step forwards shrinks the data, so a step back must enlarge it.",
-            _wrong(unscaled=True),
+            _wrong(mean=lambda x_t, pull, alpha: x_t - pull),
+        ),
+        Mistake(
+            "you divide the whole by 1 - beta. A step forwards multiplied by its square root: divide by that.",
+            _wrong(mean=lambda x_t, pull, alpha: (x_t - pull) / alpha),
+        ),
+        Mistake(
+            "you multiply by sqrt(1 - beta), as a step forwards does. A step back divides by it.",
+            _wrong(mean=lambda x_t, pull, alpha: (x_t - pull) * math.sqrt(alpha)),
         ),
     ],
-    _step_inputs,
+    lambda: _seeded(_step_inputs()),
 )
 
 
@@ -160,6 +261,10 @@ def respace(alpha_bar, t, s):
 
 def _product_of_one(alpha_bar, t, s):
     return 1 - alpha_bar[t] / alpha_bar[t - 1]
+
+
+def _sum_of_betas(alpha_bar, t, s):
+    return (1 - alpha_bar[s + 1 : t + 1] / alpha_bar[s:t]).sum()
 
 
 RESPACE = Exercise(
@@ -181,6 +286,20 @@ RESPACE = Exercise(
         Mistake(
             "you are off by one: alpha_bar has an entry for t = 0, so alpha_bar[t] is already the entry of time t.",
             lambda alpha_bar, t, s: 1 - alpha_bar[t - 1] / alpha_bar[max(s - 1, 0)],
+        ),
+        Mistake(
+            "you divided by alpha_bar[s - 1]. The table has an entry for t = 0, so the one of time s is alpha_bar[s].",
+            lambda alpha_bar, t, s: 1 - alpha_bar[t] / alpha_bar[max(s - 1, 0)],
+        ),
+        Mistake(
+            "you added up the betas of the steps between. Each step also shrinks what was there before, noise too: the "
+            "alphas multiply, the betas do not add.",
+            _sum_of_betas,
+        ),
+        Mistake(
+            "the ratio is upside down, so your beta is negative: alpha_bar falls with time, and the later one, of t, "
+            "stands above.",
+            lambda alpha_bar, t, s: 1 - alpha_bar[s] / alpha_bar[t],
         ),
         Mistake(
             "that is what is left of the signal, alpha; beta is 1 minus it.",
@@ -219,8 +338,18 @@ CLIP = Exercise(
             lambda x_t, x0, eps, alpha_bar: (x0.clamp(-1, 1), eps),
         ),
         Mistake(
-            "you clipped eps too. Only pixels have a range; noise may be of any size.",
+            "you clipped eps too. Only pixels have a range; noise may be of any size. Compute eps again, from x_t and "
+            "the clipped x0.",
             lambda x_t, x0, eps, alpha_bar: (x0.clamp(-1, 1), eps.clamp(-1, 1)),
+        ),
+        Mistake(
+            "both are right, in the other order: x0 first, then eps.",
+            lambda x_t, x0, eps, alpha_bar: clip(x_t, x0, eps, alpha_bar)[::-1],
+        ),
+        Mistake(
+            "you computed eps from the x0 before it was clipped, which gives the old eps clipped or not. Put the "
+            "clipped x0 in.",
+            lambda x_t, x0, eps, a: (x0, (x_t - math.sqrt(a) * x0.clamp(-1, 1)) / math.sqrt(1 - a)),
         ),
         Mistake(
             "you divided by the variance 1 - alpha_bar. The factor of eps is its square root.",
@@ -259,6 +388,18 @@ WEIGHT = Exercise(
             lambda b, a, v: b / (2 * v * (1 - b) * (1 - a)),
         ),
         Mistake("the 2 of the Gaussian's exponent is missing.", lambda b, a, v: b**2 / (v * (1 - b) * (1 - a))),
+        Mistake(
+            "alpha_t = 1 - beta is missing below: the mean in (4) has 1 / sqrt(alpha_t), and it is squared.",
+            lambda b, a, v: b**2 / (2 * v * (1 - a)),
+        ),
+        Mistake(
+            "you divided by alpha_bar where alpha_t = 1 - beta belongs, that of one step.",
+            lambda b, a, v: b**2 / (2 * v * a * (1 - a)),
+        ),
+        Mistake(
+            "you left square roots in: the squared distance squares all factors of the mean.",
+            lambda b, a, v: b**2 / (2 * v * math.sqrt((1 - b) * (1 - a))),
+        ),
     ],
     lambda: [(0.02, 0.1, 0.015), (0.001, 0.9, 0.0008), (0.01, 0.5, 0.007)],
 )

@@ -1,5 +1,7 @@
 """Exercises of lesson 06, forward diffusion."""
 
+import math
+
 import torch
 
 from edu_diffusion.diffusion import cosine, linear
@@ -53,7 +55,11 @@ def _pictures(n):
 
 def _one_time():
     x0, eps = _pictures(4)
-    return [(linear(), x0, t, eps) for t in (1, 300, 1000)]
+    # Fresh noise drawn meanwhile is the same each time, so that an answer which ignores eps can be recognised.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(6)
+        for t in (1, 300, 1000):
+            yield linear(), x0, t, eps
 
 
 def _many_times():
@@ -62,12 +68,18 @@ def _many_times():
     return [(linear(), x0, torch.tensor([1, 100, 200, 400, 700, 1000]), eps)]
 
 
-def _unshaped(shape):
+def _each(signal, noise, shape=(-1, 1, 1, 1)):
+    """An each_its_time with other coefficients, each a function of alpha_bar, or with alpha_bar in another shape."""
+
     def wrong(schedule, x0, t, eps):
         alpha_bar = schedule.alpha_bar[t].reshape(shape)
-        return alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * eps
+        return signal(alpha_bar) * x0 + noise(alpha_bar) * eps
 
     return wrong
+
+
+def _unshaped(shape):
+    return _each(lambda a: a.sqrt(), lambda a: (1 - a).sqrt(), shape)
 
 
 EXERCISES: list[Exercise] = [
@@ -90,6 +102,16 @@ EXERCISES: list[Exercise] = [
             Mistake(
                 "both square roots are missing: alpha_bar and 1 - alpha_bar are variances.",
                 _mix(lambda s, t: s.alpha_bar[t], lambda s, t: 1 - s.alpha_bar[t]),
+            ),
+            Mistake(
+                "the noise is multiplied by 1 - sqrt(alpha_bar): first subtract, then take the root. It is the squares "
+                "of the two coefficients that add up to 1.",
+                _mix(_signal, lambda s, t: 1 - s.alpha_bar[t].sqrt()),
+            ),
+            Mistake(
+                "this draws fresh noise. Use the eps that is given: the caller must know which noise is in x_t: a "
+                "network will be trained to find it.",
+                lambda schedule, x0, t, eps: q_sample(schedule, x0, t, torch.randn(x0.shape)),
             ),
             Mistake(
                 "the noise is multiplied by sqrt(beta_t), the noise of one step; x_t holds the noise of all steps up "
@@ -132,6 +154,10 @@ EXERCISES: list[Exercise] = [
                 lambda schedule, t: schedule.alpha_bar[t] / schedule.alpha_bar[t - 1],
             ),
             Mistake(
+                "the ratio is upside down: alpha_bar falls, so alpha_bar_t / alpha_bar_{t-1} is the one below 1.",
+                lambda schedule, t: 1 - schedule.alpha_bar[t - 1] / schedule.alpha_bar[t],
+            ),
+            Mistake(
                 "that is the noise of all steps up to t, 1 - alpha_bar_t; one step is wanted.",
                 lambda schedule, t: 1 - schedule.alpha_bar[t],
             ),
@@ -168,6 +194,18 @@ EXERCISES: list[Exercise] = [
                 _unshaped((-1, 1)),
             ),
             Mistake(
+                "the shapes are right, but the noise is multiplied by a variance: take the root of 1 - alpha_bar.",
+                _each(lambda a: a.sqrt(), lambda a: 1 - a),
+            ),
+            Mistake(
+                "the shapes are right, but the picture is multiplied by alpha_bar: take its root.",
+                _each(lambda a: a, lambda a: (1 - a).sqrt()),
+            ),
+            Mistake(
+                "the shapes are right, but both roots are missing: alpha_bar and 1 - alpha_bar are variances.",
+                _each(lambda a: a, lambda a: 1 - a),
+            ),
+            Mistake(
                 "every picture got the first picture's time.",
                 lambda schedule, x0, t, eps: q_sample(schedule, x0, int(t[0]), eps),
             ),
@@ -178,7 +216,8 @@ EXERCISES: list[Exercise] = [
         "forward.half_time",
         "Write half_time(schedule): the first t at which there is more noise than signal, SNR < 1. "
         "Return a whole number.",
-        "SNR = alpha_bar / (1 - alpha_bar). For which alpha_bar is it 1?",
+        "SNR = alpha_bar / (1 - alpha_bar). For which alpha_bar is it 1? For the first place where a comparison of "
+        "tensors holds, turn it into whole numbers: (a < b).int().argmax().",
         half_time,
         [
             Mistake(
@@ -209,6 +248,19 @@ EXERCISES: list[Exercise] = [
                 lambda T, signal: 1 - signal ** (1 / T),
             ),
             Mistake("that is 1 - beta.", lambda T, signal: signal ** (2 / T)),
+            Mistake(
+                "the square root went the wrong way, and that is 1 - beta: alpha_bar_T is `signal` squared.",
+                lambda T, signal: signal ** (1 / (2 * T)),
+            ),
+            Mistake(
+                "the square root went the wrong way: alpha_bar_T is `signal` squared.",
+                lambda T, signal: 1 - signal ** (1 / (2 * T)),
+            ),
+            Mistake(
+                "that is the approximation for small betas, alpha_bar_T = exp(-T beta); with few steps it is far off. "
+                "Solve (1 - beta) to the power T = alpha_bar_T.",
+                lambda T, signal: -2 * math.log(signal) / T,
+            ),
             Mistake(
                 "steps multiply: dividing the whole variance by T leaves far too much signal.",
                 lambda T, signal: (1 - signal**2) / T,

@@ -32,6 +32,24 @@ RANGE = Exercise(
             lambda levels: (levels - levels.float().mean()) / levels.float().std(),
         ),
         Mistake("that is [-1, 0]: divide by 127.5 and not by 255.", lambda levels: levels / 255 - 1),
+        Mistake("those are still 0 to 255. Scale them: divide first, then shift.", lambda levels: levels),
+        Mistake(
+            "you shifted and did not scale: values still reach 254. Divide first, then shift.",
+            lambda levels: levels.float() - 1,
+        ),
+        Mistake(
+            "you shifted bytes and did not scale: in bytes 0 - 1 is 255. Divide first, then shift.",
+            lambda levels: levels - 1,
+        ),
+        Mistake(
+            "that would be right for [0, 1]. These are 0 to 255: divide them by 255 first.",
+            lambda levels: 2 * levels.float() - 1,
+        ),
+        Mistake(
+            "that would be right for [0, 1]. These are bytes, 0 to 255, and twice a byte wraps at 256: divide them "
+            "by 255 first.",
+            lambda levels: 2 * levels - 1,
+        ),
     ],
     lambda: [(torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16),), (torch.tensor([0, 1, 128, 255]),)],
     tolerance=1e-5,

@@ -9,6 +9,7 @@ from edu_diffusion.data import fashion
 from edu_diffusion.diffusion import ClipX0, ddim, generate
 from edu_diffusion.metrics import Measured, extract, frechet_distance, nearest, precision_recall, real_floor
 from edu_diffusion.systems.classifier import ClassifierRecipe, accuracy
+from edu_diffusion.zoo.eyes import fashion_classifier
 
 
 def draw(denoiser, count: int, *, seed: int = 0, steps: int = 50, batch: int = 250) -> Tensor:
@@ -29,8 +30,6 @@ def real_features(split: str) -> Tensor:
 
 def features(images: Tensor) -> Tensor:
     """The zoo classifier's 128 features of pictures in [-1, 1]."""
-    from edu_diffusion.zoo import fashion_classifier
-
     net = fashion_classifier()
     device = next(net.parameters()).device
     return extract(lambda part: net.features(part.to(device)), images)

@@ -21,7 +21,7 @@ SAMPLES, SAMPLE_STEPS = 2000, 25
 PICTURES, TIMES = 128, 60  # on how many test pictures, at how many times, errors and bits are measured
 
 
-def budget() -> dict[str, float | list[int]]:
+def budget() -> dict[str, int | float | list[int]]:
     """What all arms have in common; stored with each arm, so that unlike ones are never compared."""
     return {
         "steps": STEPS,
@@ -91,7 +91,7 @@ def run_arm(build: Callable[[], DDPM], seed: int, checkpoint: Checkpoint | None 
 
 
 def evaluate(denoiser, seed: int) -> Numbers:
-    """What is measured of every arm. Samples and bits are those of the clipped x0; the error of eps is the network's."""
+    """What is measured of an arm. Samples and bits are those of the clipped x0; the error of eps is the network's."""
     pictures = fashion("test").x[:PICTURES].to(denoiser.device)
     generator = torch.Generator().manual_seed(0)
     bits = bits_per_dim(ClipX0(denoiser), pictures, times=spread_times(denoiser.schedule), generator=generator)

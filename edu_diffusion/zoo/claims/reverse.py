@@ -7,6 +7,7 @@ from edu_diffusion.data import Empirical, fashion
 from edu_diffusion.diffusion import Denoiser, ddim, exact_denoiser, generate, linear
 from edu_diffusion.metrics import nearest
 from edu_diffusion.zoo.claims.core import Arms, Claim, Finding, Number, verdict
+from edu_diffusion.zoo.loading import load
 from edu_diffusion.zoo.measure import draw
 
 EXACT, TRAINED, STEPS = 64, 1000, 50
@@ -55,8 +56,6 @@ def draw_exact(points: Tensor, count: int = EXACT, steps: int = STEPS) -> Tensor
 
 def trained_net() -> Denoiser:
     """The zoo's DDPM."""
-    from edu_diffusion.zoo import load
-
     return load("ddpm-fashion").denoiser
 
 
