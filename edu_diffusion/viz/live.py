@@ -28,6 +28,7 @@ from edu_diffusion.viz.picture import Picture, checked_alt, show
 Item = TypeVar("Item")
 
 _MOST_ROWS = 5
+_OVER = 8  # values in a running mean
 
 
 class Status(widgets.HTML):
@@ -121,19 +122,18 @@ class LivePlot:
         self.widget.show(content)
 
     def picture(self) -> Picture:
-        """The loss so far as a picture: what was logged pale, a running mean strong."""
+        """The loss so far as a picture: what was logged pale, its running mean strong."""
         fig, ax = figure(width=6.0, height=2.6)
         colours = (MODEL,) if len(self.values) == 1 else SERIES
         smooth = {name: running_mean(values) for name, values in self.values.items()}
         for (name, values), colour in zip(self.values.items(), cycle(colours), strict=False):
             ax.plot(self.steps, values, color=colour, alpha=0.25, linewidth=1)
-            ax.plot(self.steps, smooth[name], color=colour, label=name)
+            ax.plot(self.steps, smooth[name], color=colour, label=f"{name}, mean of the last {_OVER} values")
         low, high = np.nanmin(list(smooth.values())), np.nanmax(list(smooth.values()))
         logarithmic = low > 0 and high > 5 * low
         ax.set(xlabel="training step", ylabel="loss (log scale)" if logarithmic else "loss")
         ax.set_yscale("log" if logarithmic else "linear")
-        if len(self.values) > 1:
-            ax.legend()
+        ax.legend()
         ends = [f"{name} from {values[0]:.3g} to {values[-1]:.3g}" for name, values in smooth.items()]
         return show(fig, f"{self.title}: {', '.join(ends)} in {self.steps[-1]} steps").small()
 
@@ -152,13 +152,12 @@ class _Every:
             self.cost = self.last - now
 
 
-def running_mean(values: Sequence[float], over: int = 10) -> np.ndarray:
-    """Exponential mean over about the last `over` values, with no pull towards 0 at the start; NaN is skipped."""
-    keep, total, weight, out = 1 - 1 / over, 0.0, 0.0, []
-    for value in values:
-        if not math.isnan(value):
-            total, weight = keep * total + value, keep * weight + 1
-        out.append(total / weight if weight else float("nan"))
+def running_mean(values: Sequence[float], over: int = _OVER) -> np.ndarray:
+    """Mean of the last `over` values, of fewer at the start; NaN is skipped. It forgets: a high start does not stay."""
+    out = []
+    for end in range(1, len(values) + 1):
+        known = [value for value in values[max(0, end - over) : end] if not math.isnan(value)]
+        out.append(sum(known) / len(known) if known else float("nan"))
     return np.array(out)
 
 
@@ -195,7 +194,10 @@ def _bar(desc: str, count: int, total: int | None, more: str) -> str:
 
 def _status(log: object, done: bool) -> str:
     clock = f"took {_clock(log.seconds)}" if done else f"{_clock(log.seconds_left)} left"
-    return f"step {log.step:,} of {log.steps:,} · {log.images_per_second:,.0f} images a second · {clock}"
+    # A training that ends by the clock has more steps than it will do: their number would tell nothing.
+    by_steps = math.isclose(log.progress, log.step / log.steps)
+    of = f" of {log.steps:,}" if by_steps else ""
+    return f"step {log.step:,}{of} · {log.images_per_second:,.0f} images a second · {clock}"
 
 
 def _clock(seconds: Real) -> str:

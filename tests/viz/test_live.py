@@ -81,6 +81,15 @@ def test_it_prints_as_its_title():
     assert repr(viz.LivePlot("DDPM").widget) == "LivePlot: DDPM"
 
 
+def test_the_running_mean_forgets_a_high_start():
+    assert live.running_mean([100.0, *[1.0] * 8])[-1] == 1.0
+
+
+def test_a_training_by_the_clock_does_not_count_steps_it_will_not_do():
+    log = Log(900, 10**9, {"loss": 1.0}, 1e-3, 60.0, 100.0, 0.5)
+    assert live._status(log, done=False) == "step 900 · 100 images a second · 1:00 left"
+
+
 def test_the_running_mean_starts_unbiased():
     mean = live.running_mean([3.0, 3.0, math.nan, 3.0])
     assert mean == pytest.approx([3, 3, 3, 3])
