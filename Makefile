@@ -1,7 +1,7 @@
 # The course's commands. `make lab` and `make test` are the two that matter; `make help` lists them all.
 
 .DEFAULT_GOAL := help
-.PHONY: help lab setup test book execute address pins bench quality clean
+.PHONY: help lab setup test book execute address numbers pins bench quality clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -41,6 +41,9 @@ address: $(VENV)/all.ok       ## write the launch badges and first cells from th
 
 pins: $(VENV)/all.ok          ## write constraints.txt from what the environment holds, after upgrading it on purpose
 	$(BIN)/python tools/pins.py
+
+numbers: $(VENV)/all.ok       ## write the README's numbers from the cards and the benchmarks' results
+	$(BIN)/python tools/readme_numbers.py
 
 bench: $(VENV)/all.ok         ## measure speed against diffusers (minutes)
 	$(BIN)/python benchmarks/training_speed.py

@@ -52,8 +52,8 @@ def cell_source(url: str | None) -> str:
     if url is None:
         return head + (
             "    raise RuntimeError(\n"
-            '        "This copy does not know its public address yet: set Repository under [project.urls] in "\n'
-            '        "pyproject.toml and run `python tools/address.py`."\n'
+            '        "This copy does not know its public address yet: set Repository "\n'
+            '        "under [project.urls] in pyproject.toml and run `python tools/address.py`."\n'
             "    )"
         )
     return head + f"    %pip install --quiet 'edu-diffusion @ git+{url}'"

@@ -6,7 +6,7 @@ known mistake would give: the learner is told which one it was, not only that it
 
 import inspect
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
@@ -73,7 +73,7 @@ class Exercise:
     clue: str
     answer: object
     mistakes: Sequence[Mistake] = ()
-    inputs: Callable[[], Sequence[tuple]] = field(default=lambda: [()])
+    inputs: Callable[[], Iterable[tuple]] = field(default=lambda: [()])
     tolerance: float = 1e-4
 
     def check(self, attempt: object) -> Reply:
