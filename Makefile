@@ -1,7 +1,7 @@
 # The course's commands. `make lab` and `make test` are the two that matter; `make help` lists them all.
 
 .DEFAULT_GOAL := help
-.PHONY: help lab setup test book execute address numbers pins bench quality clean
+.PHONY: help lab setup test book execute address pins numbers bench quality clean
 .DELETE_ON_ERROR:
 
 VENV := .venv

@@ -120,7 +120,8 @@ class _MarkedCurves:
         self._lines(self.schedule, DATA, 2.2)
         self.axes[0].set(xlabel="t / T (%)", ylabel="alpha_bar")
         if len(schedules) > 1:
-            self.axes[1].text(0.04, 0.06, "grey: the other schedules", transform=self.axes[1].transAxes, fontsize=9)
+            place = {"ha": "right", "transform": self.axes[1].transAxes, "fontsize": 9}
+            self.axes[1].text(0.96, 0.9, "grey: the other schedules", **place)
         self.axes[1].set(xlabel="t / T (%)", ylabel="SNR (log scale)", yscale="log", ylim=(_LEAST_SNR, 1 / _LEAST_SNR))
         self.image = rasterise(fig)
         fig.set_dpi(100 * DENSITY)  # closing it put the old value back, and the markers are placed by it
