@@ -5,6 +5,7 @@ known mistake would give: the learner is told which one it was, not only that it
 """
 
 import inspect
+import re
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ class Reply:
 
     def _repr_html_(self) -> str:
         colour, verdict = ("#2a7d4f", "Right") if self.right else ("#b5451b", "Not yet")
-        return f'<p style="border-left:4px solid {colour};padding-left:0.7em"><b>{verdict}.</b> {escape(self.text)}</p>'
+        return _paragraph(f"<b>{verdict}.</b> {_marked(self.text[:1].upper() + self.text[1:])}", colour)
 
 
 class Text(str):
@@ -46,7 +47,7 @@ class Text(str):
         return str(self)
 
     def _repr_html_(self) -> str:
-        return f'<p style="border-left:4px solid #888;padding-left:0.7em">{escape(self)}</p>'
+        return _paragraph(_marked(self), "#888")
 
 
 class Code(str):
@@ -95,7 +96,7 @@ class Exercise:
         return f"Exercise {self.name}: {self.question}"
 
     def _repr_html_(self) -> str:
-        return Text(f"{self.name}: {self.question}")._repr_html_()
+        return _paragraph(f"<b>{self.name}</b>: {_marked(self.question)}", "#888")
 
     def hint(self) -> Text:
         """A nudge, not the answer."""
@@ -125,6 +126,15 @@ class Exercise:
 
     def _hint_call(self) -> str:
         return f'exercise("{self.name}").hint()'
+
+
+def _paragraph(html: str, colour: str) -> str:
+    return f'<p style="border-left:4px solid {colour};padding-left:0.7em">{html}</p>'
+
+
+def _marked(text: str) -> str:
+    """Words as HTML, what stands in backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _close(a: object, b: object, tolerance: float) -> bool:
