@@ -125,7 +125,7 @@ class Exercise:
         return "the result has the right form but other values than the solution, and is none of the usual mistakes."
 
     def _hint_call(self) -> str:
-        return f'exercise("{self.name}").hint()'
+        return f'`exercise("{self.name}").hint()`'
 
 
 def _paragraph(html: str, colour: str) -> str:
