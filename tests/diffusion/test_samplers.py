@@ -10,6 +10,7 @@ from edu_diffusion.diffusion import (
     EPS,
     FIXED_LARGE,
     FIXED_SMALL,
+    LEARNED,
     ClipX0,
     Denoiser,
     ancestral,
@@ -32,6 +33,11 @@ def seeded(seed=0):
 def toy_net(x, t, cond=None):
     """Any smooth function of x and t will do: both sides of a comparison see the same one."""
     return torch.tanh(x + t.reshape(-1, 1, 1, 1) / 500)
+
+
+def learning_net(x, t, cond=None):
+    """The same, with a number in [-1, 1] for the variance of each pixel."""
+    return torch.cat([toy_net(x, t), torch.cos(3 * x)], dim=1)
 
 
 def run(denoiser, rule, steps=20, seed=0, shape=SHAPE):
@@ -110,12 +116,12 @@ def diffusers_options(schedule):
     return {"num_train_timesteps": schedule.T, "trained_betas": betas, "prediction_type": "epsilon"}
 
 
-def walk(scheduler, times, x, **options):
+def walk(scheduler, times, x, net=toy_net, **options):
     """diffusers' own loop over given times, with our toy network; its timestep is ours less one."""
     states = []
     for t in times:
-        eps = toy_net(x, torch.full((len(x),), float(t)))
-        x = scheduler.step(eps, t - 1, x, **options).prev_sample
+        out = net(x, torch.full((len(x),), float(t)))
+        x = scheduler.step(out, t - 1, x, **options).prev_sample
         states.append(x)
     return states
 
@@ -135,6 +141,20 @@ class TestAgainstDiffusers:
         x_T = torch.randn(*SHAPE, generator=generator)
         expected = walk(theirs, range(schedule.T, 0, -1), x_T, generator=generator)
         steps = list(sample(ours, SHAPE, steps=schedule.T, rule=ancestral(), generator=seeded()))
+        for step, want in zip(steps, expected, strict=True):
+            torch.testing.assert_close(step.x, want, rtol=1e-3, atol=1e-4)
+
+    def test_ddpm_with_a_learned_variance(self):
+        schedule = linear(100, 1e-3, 0.1)
+        theirs = diffusers.DDPMScheduler(
+            **diffusers_options(schedule), variance_type="learned_range", clip_sample=False
+        )
+        theirs.set_timesteps(schedule.T)
+        generator = seeded()
+        x_T = torch.randn(*SHAPE, generator=generator)
+        expected = walk(theirs, range(schedule.T, 0, -1), x_T, net=learning_net, generator=generator)
+        denoiser = Denoiser(learning_net, schedule, EPS, LEARNED)
+        steps = list(sample(denoiser, SHAPE, steps=schedule.T, rule=ancestral(), generator=seeded()))
         for step, want in zip(steps, expected, strict=True):
             torch.testing.assert_close(step.x, want, rtol=1e-3, atol=1e-4)
 
