@@ -5,12 +5,14 @@ from numbers import Real
 
 import numpy as np
 import torch
+from matplotlib.ticker import NullLocator
 from torch import Tensor
 
 from edu_diffusion.viz.colours import DATA, FLOOR, MODEL, NOISE, SERIES, figure, ramp
 from edu_diffusion.viz.picture import Picture, show
 
 Numbers = Sequence | np.ndarray | Tensor
+_MOST_TICKS = 12
 
 
 def curves(
@@ -32,8 +34,8 @@ def curves(
     """Lines in one plot: `{"label": y}` over a common `x`, or `{"label": (x, y)}`.
 
     Write the axis labels with their units: "time (minutes)", "Fréchet distance". `floor` draws the dashed grey line
-    that no curve can be expected to pass. `markers` puts a dot on each measured value. More than six series are
-    coloured along a ramp, as for a sweep.
+    that no curve can be expected to pass. `markers` puts a dot on each measured value, and a tick below it where there
+    are at most twelve. More than six series are coloured along a ramp, as for a sweep.
 
     Raises: ValueError if a y has not the length of its x.
     """
@@ -47,6 +49,9 @@ def curves(
     if floor is not None:
         ax.axhline(floor, color=FLOOR, linestyle="--", linewidth=1.5, label=floor_label)
     ax.set(xlabel=xlabel, ylabel=ylabel, xscale="log" if logx else "linear", yscale="log" if logy else "linear")
+    if markers and x is not None and len(x) <= _MOST_TICKS:
+        ax.set_xticks([float(value) for value in x], [f"{float(value):g}" for value in x])
+        ax.xaxis.set_minor_locator(NullLocator())
     if len(series) > 1 or floor is not None:
         ax.legend()
     return show(fig, alt)

@@ -33,6 +33,13 @@ def test_curves_have_labels_and_a_floor(drawn):
     assert ax.lines[-1].get_color() == colours.FLOOR and set(ax.lines[-1].get_ydata()) == {0.1}
 
 
+def test_a_sweep_has_its_ticks_where_it_was_measured(drawn):
+    viz.curves({"fd": [9, 4, 1]}, "Falls.", x=[5, 20, 50], xlabel="steps", ylabel="FD", logx=True, markers=True)
+    ax = drawn[0].axes[0]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["5", "20", "50"]
+    assert len(ax.get_xticks(minor=True)) == 0
+
+
 def test_a_curve_of_another_length_is_named():
     with pytest.raises(ValueError, match="'eps' has 3 values over 4"):
         viz.curves({"eps": [1, 2, 3]}, "No.", x=range(4), xlabel="t", ylabel="y")
