@@ -142,6 +142,7 @@ def claims(chosen: argparse.Namespace) -> None:
         print(f"{row.id} (lesson {row.lesson}): {row.what}\n  paper: {row.paper}")
         for name, number in row.numbers.items():
             print(f"  {name}: {number}")
+        print(f"  ({row.seeds})")
         print(f"  {row.verdict}: {row.why}\n  {row.command}  ({row.minutes:g} minutes on {row.machine})")
     for row in pending(chosen.zoo):
         print(f"{row.id} (lesson {row.lesson}): {row.what}\n  not measured yet: {row.command}")

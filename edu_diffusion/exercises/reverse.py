@@ -69,6 +69,12 @@ def _no_roots(schedule, x0, x_t, t):
     return mean, posterior(schedule, x0, x_t, t)[1]
 
 
+def _literal(schedule, x0, x_t, t):
+    _, before, alpha, beta = _table(schedule, t)
+    variance = 1 / (1 / (1 - before) + alpha / beta)
+    return variance * (before.sqrt() / (1 - before) * x0 + alpha.sqrt() / beta * x_t), variance
+
+
 def _all_noise_for_beta(schedule, x0, x_t, t):
     alpha_bar, before, _, _ = _table(schedule, t)
     mean = (before.sqrt() * (1 - alpha_bar) * x0 + alpha_bar.sqrt() * (1 - before) * x_t) / (1 - alpha_bar)
@@ -114,8 +120,7 @@ EXERCISES: list[Exercise] = [
                 lambda *arguments: posterior(*arguments)[::-1],
             ),
             Mistake(
-                "all values are right; only give the variance as one number, since it is the same in every pixel.",
-                lambda s, x0, x_t, t: (posterior(s, x0, x_t, t)[0], torch.full_like(x_t, posterior(s, x0, x_t, t)[1])),
+                "that is (4) and (5) as they stand: at `t = 1` they divide by 0 and give NaN. (6) does not.", _literal
             ),
             Mistake(
                 "`x0` is multiplied by `sqrt(alpha_bar_t)`; its factor is that of the earlier time, "

@@ -1,6 +1,7 @@
 """Every exercise accepts its own solution and names every listed mistake."""
 
 import pytest
+import torch
 
 from edu_diffusion.exercises import ALL, Exercise, Mistake, exercise
 
@@ -39,6 +40,14 @@ def test_values_can_be_answers_too():
     one = Exercise("x.z", "?", "clue", 2.5, [Mistake("that is its square", 6.25)])
     assert one.check(2.50001).right
     assert one.check(6.25).text == "that is its square"
+
+
+def test_where_a_number_is_wanted_the_same_in_every_place_will_do():
+    one = Exercise("x.v", "?", "clue", lambda a: torch.tensor(2.0), [Mistake("off", lambda a: a)], lambda: [(1,)])
+    assert one.check(lambda a: torch.full((3, 2), 2.0)).right
+    assert not one.check(lambda a: torch.tensor([2.0, 2.1])).right
+    full = Exercise("x.w", "?", "clue", lambda a: torch.full((3,), 2.0), [Mistake("off", lambda a: a)], lambda: [(1,)])
+    assert not full.check(lambda a: torch.tensor(2.0)).right
 
 
 def test_an_unknown_name_is_refused_with_the_nearest():

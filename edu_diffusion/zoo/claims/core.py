@@ -94,12 +94,18 @@ class Row:
             raise ValueError(f"a row of the ledger has other fields than these: missing or unknown are {sorted(wrong)}")
         return cls(**record | {"numbers": {name: Number(**number) for name, number in record["numbers"].items()}})
 
+    @property
+    def seeds(self) -> str:
+        """How many seeds the numbers rest on, in words."""
+        most = max(number.seeds for number in self.numbers.values())
+        return "one seed" if most == 1 else f"means over {most} seeds ± their standard deviation"
+
     def _repr_html_(self) -> str:
         numbers = "<br>".join(f"{escape(name)}: {escape(str(number))}" for name, number in self.numbers.items())
         cells = {
             "paper": escape(self.paper),
             "verdict": f"<b>{self.verdict}</b>: {escape(self.why)}",
-            "numbers": numbers,
+            "numbers": f"{numbers}<br>({self.seeds})",
             "remade by": f"<code>{escape(self.command)}</code>, {self.minutes:g} minutes on {escape(self.machine)}",
         }
         style = "text-align:left;vertical-align:top;white-space:normal"

@@ -33,6 +33,7 @@ def test_a_row_comes_back_as_it_was_measured(tmp_path):
     row = measure(claim(found()), tmp_path, tmp_path)
     assert read_row("made-up", tmp_path) == row
     assert row.command.endswith("evaluate --claim made-up") and row.machine and row.minutes >= 0
+    assert row.seeds == "one seed" and "(one seed)" in row._repr_html_()
     assert "holds" in row._repr_html_() and "3 (floor 0.1)" in row._repr_html_()
 
 

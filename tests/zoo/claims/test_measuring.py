@@ -147,7 +147,7 @@ class StoredArms(Arms):
 
     def get(self, name, measure):
         self.asked.append(name)
-        arm = name.removesuffix("-seed0")
+        arm = name.rsplit("-seed", 1)[0]
         numbers = {"fd": float(self.fd.get(arm, 20)), "bits": self.bits.get(arm, 4.0), "eps_error": 0.1}
         return numbers | {"floor": 0.3, "budget": arms_module.budget(), "minutes": 5.0}
 
