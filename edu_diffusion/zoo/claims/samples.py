@@ -41,8 +41,8 @@ def measure_scales(arms: Arms) -> Finding:
         "all bits": Number(bits.total, unit="bits/dim"),
         "bits of the last step alone": Number(detail, unit="bits/dim"),
         "error before the last step": Number(grey, unit="grey levels of 255, RMS"),
-        "variance explained when half of the bits are paid": Number(known),
-        "that is at t": Number(half_paid(bits), unit="of 1000"),
+        "half of the bits are paid at t": Number(half_paid(bits), unit="of 1000"),
+        "variance not explained by then": Number(100 * (1 - known), unit="%"),
     }
     why = (
         f"coming down from T, half of the coarse part is known at t = {at['coarse']}, of the fine part at t = "
