@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 START, END = "<!-- launch badges: written by tools/address.py -->", "<!-- end of launch badges -->"
 FIRST_LESSON = "notebooks/00_start_here.ipynb"
 TAGS = ["remove-cell", "nbval-skip", "skip-execution"]
+METADATA = {"jupyter": {"source_hidden": True}, "tags": TAGS}  # folded in JupyterLab, where it is of no use
 FIRST_LINE = "# On a GPU runtime (Colab): install the course. Written by tools/address.py."
 
 
@@ -61,7 +62,7 @@ def cell_source(url: str | None) -> str:
 
 def in_text(text: str, url: str | None) -> str:
     """A lesson's MyST text with its first code cell brought up to date, or put in before the first code cell."""
-    options = f":tags: [{', '.join(TAGS)}]"
+    options = f"---\njupyter:\n  source_hidden: true\ntags: [{', '.join(TAGS)}]\n---"
     cell = f"```{{code-cell}} ipython3\n{options}\n\n{cell_source(url)}\n```"
     lines = r"(?:(?!^```).*\n)*"
     old = re.search(rf"^```\{{code-cell\}}.*\n{lines}?{re.escape(FIRST_LINE)}\n{lines}```", text, re.M)
@@ -72,11 +73,12 @@ def in_text(text: str, url: str | None) -> str:
 
 
 def in_notebook(text: str, url: str | None) -> str:
-    """An executed notebook's JSON with the source of that cell brought up to date; its outputs stay as they are."""
+    """An executed notebook's JSON with the source of that cell and metadata brought up to date; the outputs stay."""
     notebook = json.loads(text)
     for cell in notebook["cells"]:
         if "".join(cell["source"]).startswith(FIRST_LINE):
             cell["source"] = cell_source(url).splitlines(keepends=True)
+            cell["metadata"] = METADATA
             return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     return text
 
