@@ -6,6 +6,7 @@ The text of a lesson is `notebooks/sources/NN_name.md` (MyST, the reviewable for
     python tools/lesson.py build 09     execute the text in full mode and write the notebook   (make execute NB=09)
     python tools/lesson.py build 09 --fast --out /some/folder/draft.ipynb     a quick try: fast mode, written elsewhere
     python tools/lesson.py text 09      write the text again from a notebook that was edited in JupyterLab
+    python tools/lesson.py results      something was measured again: show it in the cells `claim("...")`, `card("...")`
     python tools/lesson.py check [09]   say what the tests would say about the committed notebooks
 
 `build` writes nothing unless every cell ran and nothing is wrong with the outputs (see lesson_checks.py). The kernel
@@ -115,6 +116,20 @@ def write_text(number: str) -> None:
     save(NOTEBOOKS / "sources" / f"{path.stem}.md", jupytext.writes(notebook, fmt="md:myst"))
 
 
+def results(number: str | None) -> None:
+    """Run the cells that show a row of the ledger or a card again, and those alone: they depend on no other cell."""
+    for path in [find(number, "ipynb")] if number else sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        if not lesson_checks.old_results(notebook):
+            continue
+        for cell in notebook.cells:
+            today = lesson_checks.result_of(cell)
+            if today is not None:
+                cell.outputs[0].data = {"text/html": today._repr_html_(), "text/plain": repr(today)}
+        save(path, nbformat.writes(notebook) + "\n")
+        print(f"{path.name}: results brought up to date")
+
+
 def check(number: str | None) -> None:
     """Print what is wrong with the committed notebooks; exit with an error if anything is."""
     paths = [find(number, "ipynb")] if number else sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
@@ -125,14 +140,16 @@ def check(number: str | None) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["build", "text", "check"])
-    parser.add_argument("number", nargs="?", help="the lesson's number, for example 09; check takes all without it")
+    parser.add_argument("command", choices=["build", "text", "results", "check"])
+    parser.add_argument(
+        "number", nargs="?", help="the lesson's number, for example 09; results and check take all without it"
+    )
     parser.add_argument(
         "--fast", action="store_true", help="fast mode (needs --out: full-mode outputs are what is kept)"
     )
     parser.add_argument("--out", type=Path, help="write the notebook here and not into notebooks/")
     args = parser.parse_args()
-    if args.command != "check" and args.number is None:
+    if args.command in ("build", "text") and args.number is None:
         parser.error(f"{args.command} needs the lesson's number, for example: {args.command} 09")
     if args.fast and args.out is None:
         parser.error("--fast needs --out: the notebooks in notebooks/ hold the outputs of the full mode")
@@ -141,6 +158,8 @@ def main() -> None:
             build(args.number, fast=args.fast, out=args.out)
         case "text":
             write_text(args.number)
+        case "results":
+            results(args.number)
         case "check":
             check(args.number)
 

@@ -16,6 +16,28 @@ IMG = re.compile(r"<img\b[^>]*>", re.I)
 ALT = re.compile(r"""\balt=(?:"[^"]*[^"\s][^"]*"|'[^']*[^'\s][^']*')""", re.I)
 
 
+# A cell that shows a row of the ledger or a card of the zoo, and nothing else.
+RESULT = re.compile(r"""(claim|card)\("([\w-]+)"\)""")
+
+
+def result_of(cell: dict) -> object | None:
+    """What a cell of the form `claim("...")` or `card("...")` shows today; None for any other cell."""
+    from edu_diffusion import zoo
+
+    asked = RESULT.fullmatch(cell["source"].strip()) if cell["cell_type"] == "code" else None
+    return getattr(zoo, asked[1])(asked[2]) if asked else None
+
+
+def old_results(notebook: dict) -> list[str]:
+    """The cells that show a result as it was measured once, and no longer is."""
+    found = []
+    for i, cell in to_run(notebook):
+        today = result_of(cell)
+        if today is not None and cell["outputs"][0]["data"].get("text/html") != today._repr_html_():
+            found.append(f"{name_of(i, cell)}: shows an old result; run `python tools/lesson.py results`")
+    return found
+
+
 def name_of(index: int, cell: dict) -> str:
     """How a problem names a cell: its place and its first line."""
     return f"cell {index} ({cell['source'].strip().splitlines()[0][:60]!r})"
@@ -116,4 +138,4 @@ def file_problems(path: Path) -> list[str]:
     """Everything wrong with a committed notebook, read from `path`."""
     notebook = nbformat.read(path, as_version=4)
     text = path.parent / "sources" / f"{path.stem}.md"
-    return problems(notebook, size=path.stat().st_size) + text_problems(notebook, text)
+    return problems(notebook, size=path.stat().st_size) + old_results(notebook) + text_problems(notebook, text)

@@ -15,7 +15,7 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 
 def notebook(*outputs, **cell):
     """A title and one executed cell."""
-    code = new_code_cell("x = 1", outputs=list(outputs), **{"execution_count": 1} | cell)
+    code = new_code_cell(outputs=list(outputs), **{"source": "x = 1", "execution_count": 1} | cell)
     return new_notebook(cells=[new_markdown_cell("# Title"), code])
 
 
@@ -38,6 +38,17 @@ def test_a_good_notebook_has_no_problem():
     assert found(widget("HTMLModel", value=PICTURE)) == ""
 
 
+def test_a_result_that_was_measured_again_is_an_old_one():
+    from edu_diffusion.zoo import claim
+
+    row = claim("fwd-prior")
+    now = new_output("execute_result", {"text/html": row._repr_html_(), "text/plain": "a row"})
+    old = new_output("execute_result", {"text/html": row._repr_html_().replace("e-05", "e-04"), "text/plain": "a row"})
+    assert lesson_checks.old_results(notebook(now, source='claim("fwd-prior")')) == []
+    assert "shows an old result" in lesson_checks.old_results(notebook(old, source='claim("fwd-prior")'))[0]
+    assert lesson_checks.old_results(notebook(old, source='print(claim("fwd-prior"))')) == []
+
+
 @pytest.mark.parametrize(
     "nb, words",
     [
@@ -58,6 +69,7 @@ def test_a_good_notebook_has_no_problem():
         (widget("ImageModel", value=""), "widgets.Image"),
         (notebook(new_output("display_data", {VIEW: {"model_id": "a" * 32}})), "no saved widget state"),
         (new_notebook(cells=[new_markdown_cell("# Title")]), "no code cell"),
+        (notebook(source="x = " + "1" * 90), "at most 88 fit"),
     ],
 )
 def test_each_fault_is_found(nb, words):
