@@ -5,6 +5,7 @@ The text of a lesson is `notebooks/sources/NN_name.md` (MyST, the reviewable for
 
     python tools/lesson.py build 09     execute the text in full mode and write the notebook   (make execute NB=09)
     python tools/lesson.py build 09 --fast --out /some/folder/draft.ipynb     a quick try: fast mode, written elsewhere
+    python tools/lesson.py prose 09     only words were changed in the text: take them over, the outputs stay
     python tools/lesson.py text 09      write the text again from a notebook that was edited in JupyterLab
     python tools/lesson.py results      something was measured again: show it in the cells `claim("...")`, `card("...")`
     python tools/lesson.py check [09]   say what the tests would say about the committed notebooks
@@ -116,6 +117,23 @@ def write_text(number: str) -> None:
     save(NOTEBOOKS / "sources" / f"{path.stem}.md", jupytext.writes(notebook, fmt="md:myst"))
 
 
+def prose(number: str) -> None:
+    """Take over the Markdown of lesson `number`; the code cells, which must be the same as ever, keep their outputs."""
+    source, path = find(number, "md"), find(number, "ipynb")
+    fresh, old = read_text(source), nbformat.read(path, as_version=4)
+    executed = [cell for cell in old.cells if cell.cell_type == "code"]
+    code = [i for i, cell in enumerate(fresh.cells) if cell.cell_type == "code"]
+    same = [(c.source, c.metadata) for c in executed] == [
+        (fresh.cells[i].source, fresh.cells[i].metadata) for i in code
+    ]
+    if not same:
+        sys.exit(f"{source.stem}: code was changed too, so it must be executed: run `make execute NB={number}`")
+    for i, cell in zip(code, executed, strict=True):
+        fresh.cells[i] = cell | {"id": fresh.cells[i].id}
+    save(path, nbformat.writes(nbformat.from_dict(old | {"cells": fresh.cells})) + "\n")
+    print(f"{path.name}: words taken over")
+
+
 def results(number: str | None) -> None:
     """Run the cells that show a row of the ledger or a card again, and those alone: they depend on no other cell."""
     for path in [find(number, "ipynb")] if number else sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
@@ -140,7 +158,7 @@ def check(number: str | None) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["build", "text", "results", "check"])
+    parser.add_argument("command", choices=["build", "prose", "text", "results", "check"])
     parser.add_argument(
         "number", nargs="?", help="the lesson's number, for example 09; results and check take all without it"
     )
@@ -149,7 +167,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, help="write the notebook here and not into notebooks/")
     args = parser.parse_args()
-    if args.command in ("build", "text") and args.number is None:
+    if args.command in ("build", "prose", "text") and args.number is None:
         parser.error(f"{args.command} needs the lesson's number, for example: {args.command} 09")
     if args.fast and args.out is None:
         parser.error("--fast needs --out: the notebooks in notebooks/ hold the outputs of the full mode")
@@ -158,6 +176,8 @@ def main() -> None:
             build(args.number, fast=args.fast, out=args.out)
         case "text":
             write_text(args.number)
+        case "prose":
+            prose(args.number)
         case "results":
             results(args.number)
         case "check":
