@@ -2,8 +2,8 @@
 
 The peer is diffusers' network of the same size under the same optimiser, schedule, average of weights, and minutes, run
 in whichever of its ways trains fastest here. Drawing 10,000 samples from it takes longer than all its trainings: it
-is judged by 2,000, and the two are compared at 2,000 each. Each result is stored as soon as it is measured, and what is
-stored is not measured again: stop at any time, the same command goes on. All of it takes about five hours. For the CPU.
+is judged by 1,000, and the two are compared at 1,000 each. Each result is stored as soon as it is measured, and what is
+stored is not measured again: stop at any time, the same command goes on. All of it takes about four hours. For the CPU.
 
 python benchmarks/quality_for_time.py
 python benchmarks/quality_for_time.py --minutes 10 --seeds 0 --networks course
@@ -31,7 +31,7 @@ from edu_diffusion.zoo.measure import draw, fd, features
 
 NAME = "quality_for_time"
 ENTRY = "ddpm-fashion"
-FEW = 2000  # samples at which the two are compared
+FEW = 1000  # samples at which the two are compared
 
 
 def main(arguments: Sequence[str] | None = None) -> dict:
