@@ -1,4 +1,4 @@
-"""Exercises of lesson ddpm: the loss, the step back, and the ways in which both go wrong."""
+"""Exercises of lesson 09: the loss, the step back, and the ways in which both go wrong."""
 
 import math
 from collections.abc import Iterator

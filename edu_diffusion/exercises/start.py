@@ -1,4 +1,4 @@
-"""Exercises of lesson start: the range of pictures."""
+"""Exercises of lesson 00: the range of pictures."""
 
 import torch
 

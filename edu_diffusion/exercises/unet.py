@@ -1,4 +1,4 @@
-"""Exercises of lesson unet: attention, the time embedding, scale and shift, how far a network sees, skips, folding."""
+"""Exercises of lesson 08: attention, the time embedding, scale and shift, how far a network sees, skips, folding."""
 
 import math
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from edu_diffusion.exercises import ALL, Exercise, Mistake, exercise
+from edu_diffusion.exercises import ALL, Exercise, Mistake, Reply, exercise
 
 EVERY_MISTAKE = [(one, mistake) for one in ALL.values() for mistake in one.mistakes]
 
@@ -48,6 +48,11 @@ def test_where_a_number_is_wanted_the_same_in_every_place_will_do():
     assert not one.check(lambda a: torch.tensor([2.0, 2.1])).right
     full = Exercise("x.w", "?", "clue", lambda a: torch.full((3,), 2.0), [Mistake("off", lambda a: a)], lambda: [(1,)])
     assert not full.check(lambda a: torch.tensor(2.0)).right
+
+
+def test_a_reply_is_set_as_html():
+    html = Reply(False, "take `a < b` and the *last* one, 2 * x * y")._repr_html_()
+    assert "Take <code>a &lt; b</code> and the <em>last</em> one, 2 * x * y" in html and "<b>Not yet.</b>" in html
 
 
 def test_an_unknown_name_is_refused_with_the_nearest():
