@@ -21,7 +21,7 @@ class Known(Protocol):
 
 
 def exact_denoiser(known: Known, schedule: NoiseSchedule, variance: Variance = FIXED_SMALL) -> Denoiser:
-    """The minimiser of every diffusion loss on this distribution: E[x0 | x_t], by formula.
+    """E[x0 | x_t] by formula: the minimiser of the squared error, however it is weighted over t, on this distribution.
 
     Source: EDM (arXiv:2206.00364), appendix B.3, for a finite data set.
     """

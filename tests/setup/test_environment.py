@@ -66,6 +66,10 @@ def test_pins_hold_anywhere():
     assert not [name for name in pins() if name.startswith(("nvidia", "cuda", "triton"))]
 
 
+def test_the_readme_names_the_pinned_torch():
+    assert set(re.findall(r"torch==([\d.]+)", (ROOT / "README.md").read_text())) == {pins()["torch"]}
+
+
 def test_no_lock_file_of_another_tool():
     assert not (ROOT / "uv.lock").exists()
 
