@@ -1,1 +1,5 @@
 """What a network can be told besides x_t and t: conditioners that turn labels, text or pictures into a `Cond`."""
+
+from edu_diffusion.conditioning.labels import Labels, drop
+
+__all__ = ["Labels", "drop"]

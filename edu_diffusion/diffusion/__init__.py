@@ -1,12 +1,20 @@
 """The mathematics of diffusion. It knows no network: a denoiser may hold a U-Net or an exact formula.
 
 Read in this order: schedule, process, prediction, denoiser, samplers (the one loop), losses, likelihood, guidance,
-exact.
+exact, spacing, latents.
 """
 
 from edu_diffusion.diffusion.denoiser import Denoiser
 from edu_diffusion.diffusion.exact import exact_denoiser
-from edu_diffusion.diffusion.guidance import ClassifierFree, ClassifierGuided, ClipX0, classifier_gradient
+from edu_diffusion.diffusion.guidance import (
+    ClassifierFree,
+    ClassifierGuided,
+    ClipX0,
+    DynamicThreshold,
+    Interval,
+    classifier_gradient,
+)
+from edu_diffusion.diffusion.latents import invert, slerp
 from edu_diffusion.diffusion.likelihood import (
     Bits,
     bits_per_dim,
@@ -30,6 +38,7 @@ from edu_diffusion.diffusion.prediction import (
 from edu_diffusion.diffusion.process import posterior_weights, q_posterior, q_sample, q_step
 from edu_diffusion.diffusion.samplers import Step, ancestral, ddim, dpm_pp, generate, sample
 from edu_diffusion.diffusion.schedule import NoiseSchedule, cosine, from_betas, linear
+from edu_diffusion.diffusion.spacing import even_in_log_snr, leading, quadratic
 from edu_diffusion.diffusion.timesteps import LossAwareTimes, UniformTimes
 
 __all__ = [
@@ -43,6 +52,8 @@ __all__ = [
     "ClassifierGuided",
     "ClipX0",
     "Denoiser",
+    "DynamicThreshold",
+    "Interval",
     "LossAwareTimes",
     "NoiseSchedule",
     "Prediction",
@@ -59,10 +70,13 @@ __all__ = [
     "ddim",
     "discretised_log_likelihood",
     "dpm_pp",
+    "even_in_log_snr",
     "exact_denoiser",
     "from_betas",
     "generate",
     "hybrid_loss",
+    "invert",
+    "leading",
     "linear",
     "normal_kl",
     "posterior_weights",
@@ -70,8 +84,10 @@ __all__ = [
     "q_posterior",
     "q_sample",
     "q_step",
+    "quadratic",
     "sample",
     "simple_loss",
+    "slerp",
     "snr_weighting",
     "vlb_loss",
 ]

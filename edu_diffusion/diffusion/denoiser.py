@@ -42,9 +42,7 @@ class Denoiser:
         times = torch.as_tensor(t, dtype=torch.float32).expand(len(x_t)).to(x_t.device)
         out = self.net(x_t, times, cond).to(x_t.dtype)
         raw, var_frac = self._split(out, x_t)
-        signal, noise = self.schedule.signal(t, x_t), self.schedule.noise(t, x_t)
-        x0, eps = self.target.read(raw, x_t, signal, noise)
-        return Prediction(x0, eps, raw, var_frac, x_t, t, self.schedule, self.variance)
+        return Prediction(raw, self.target, var_frac, x_t, t, self.schedule, self.variance)
 
     def with_net(self, net: Network) -> "Denoiser":
         """The same denoiser around another network: the averaged weights, say."""

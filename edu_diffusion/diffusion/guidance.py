@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from edu_diffusion.diffusion.prediction import Prediction
+from edu_diffusion.diffusion.prediction import EPS, Prediction
 from edu_diffusion.diffusion.schedule import Times
 from edu_diffusion.types import Cond
 
@@ -53,6 +53,30 @@ class ClipX0(Wrapper):
         return prediction.with_x0(prediction.x0.clamp(self.low, self.high))
 
 
+class DynamicThreshold(Wrapper):
+    """Squeezes a picture whose predicted x0 leaves [-1, 1] back into it, in place of cutting off what is outside.
+
+    Each example is divided by the quantile `share` of its own |x0|, if that is above 1, after what lies beyond it is
+    clipped: strong guidance then saturates less.
+
+    Raises: ValueError if share is not in (0, 1].
+    Source: Imagen (arXiv:2205.11487), section 2.3.
+    """
+
+    def __init__(self, denoiser, share: float = 0.995):
+        super().__init__(denoiser)
+        if not 0 < share <= 1:
+            raise ValueError(f"share must be in (0, 1], got {share}")
+        self.share = share
+
+    def __call__(self, x_t: Data, t: Times, cond: Cond | None = None) -> Prediction:
+        """The inner prediction with x0 in [-1, 1]."""
+        prediction = self.denoiser(x_t, t, cond)
+        size = prediction.x0.abs().flatten(1).quantile(self.share, dim=1).clamp(min=1)
+        size = size.reshape(-1, *[1] * (x_t.ndim - 1))
+        return prediction.with_x0(torch.clamp(prediction.x0, -size, size) / size)
+
+
 class ClassifierFree(Wrapper):
     """Classifier-free guidance: away from the unconditional prediction, towards the conditional one.
 
@@ -87,7 +111,9 @@ class ClassifierFree(Wrapper):
         twice = t if isinstance(t, int) else torch.cat([t, t])
         joined = self.denoiser(torch.cat([x_t, x_t]), twice, both)
         eps_cond, eps_null = joined.eps.chunk(2)
-        return _first_half(joined, x_t, t).with_eps(eps_null + self.scale * (eps_cond - eps_null))
+        frac = None if joined.var_frac is None else joined.var_frac[: len(x_t)]
+        guided = eps_null + self.scale * (eps_cond - eps_null)
+        return replace(joined, raw=guided, target=EPS, var_frac=frac, x_t=x_t, t=t)
 
 
 class ClassifierGuided(Wrapper):
@@ -109,14 +135,31 @@ class ClassifierGuided(Wrapper):
         return prediction.with_eps(prediction.eps - prediction.schedule.noise(t, x_t) * step)
 
 
+class Interval(Wrapper):
+    """Guidance at some times only: `guided` for low <= t <= high, and the denoiser inside it at all others.
+
+    Raises: ValueError if guided has no denoiser inside.
+    Source: Kynkäänniemi et al. 2024 (arXiv:2404.07724), section 3.
+    """
+
+    def __init__(self, guided: Wrapper, low: int, high: int):
+        if not isinstance(guided, Wrapper):
+            raise ValueError(f"guided must be a guidance around a denoiser, got {type(guided).__name__}")
+        super().__init__(guided.denoiser)
+        self.guided, self.low, self.high = guided, low, high
+
+    def __call__(self, x_t: Data, t: Times, cond: Cond | None = None) -> Prediction:
+        """The guided prediction where t lies inside, else the plain one; t is one time for all.
+
+        Raises: ValueError if t is a tensor of several times.
+        """
+        if not isinstance(t, int):
+            raise ValueError("guidance on an interval is for sampling, where all examples are at one time: give an int")
+        return (self.guided if self.low <= t <= self.high else self.denoiser)(x_t, t, cond)
+
+
 def classifier_gradient(log_prob: LogProb, x_t: Data, t: Times) -> Data:
     """The gradient of log p(y | x_t) with respect to x_t."""
     with torch.enable_grad():
         x = x_t.detach().requires_grad_(True)
         return torch.autograd.grad(log_prob(x, t).sum(), x)[0]
-
-
-def _first_half(joined: Prediction, x_t: Data, t: Times) -> Prediction:
-    n = len(x_t)
-    frac = None if joined.var_frac is None else joined.var_frac[:n]
-    return replace(joined, x0=joined.x0[:n], eps=joined.eps[:n], raw=joined.raw[:n], var_frac=frac, x_t=x_t, t=t)

@@ -6,6 +6,7 @@ they cannot disagree.
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -20,32 +21,41 @@ Data = Float[Tensor, "b ..."]
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a denoiser says about x_t at time t.
+    """What a denoiser says about x_t at time t: its guess `raw` of a target, and what follows from it.
 
-    `x0` and `eps` always satisfy x_t = signal x0 + noise eps: change one by `with_x0` or `with_eps` and the other
-    moves along. `raw` is what the network put out for its target; `var_frac`, in [0, 1] where the network is well
-    trained, is its learned variance, or None. The rest says what was asked: x_t, t, the schedule, and how the
-    variance is chosen.
+    `x0` and `eps` are computed from `raw`, so they always satisfy x_t = signal x0 + noise eps: change one by `with_x0`
+    or `with_eps` and the other moves along. `var_frac`, in [0, 1] where the network is well trained, is its learned
+    variance, or None. The rest says what was asked: x_t, t, the schedule, and how the variance is chosen.
     """
 
-    x0: Data
-    eps: Data
     raw: Data
+    target: "Target"
     var_frac: Data | None
     x_t: Data
     t: Times
     schedule: NoiseSchedule
     variance: "Variance"
 
+    @cached_property
+    def x0(self) -> Data:
+        """The clean data that the guess implies."""
+        return self.target.x0(self.raw, self.x_t, *self._levels())
+
+    @cached_property
+    def eps(self) -> Data:
+        """The noise that the guess implies."""
+        return self.target.eps(self.raw, self.x_t, *self._levels())
+
     def with_x0(self, x0: Data) -> "Prediction":
         """The same prediction with another x0, and the eps that goes with it."""
-        signal, noise = self.schedule.signal(self.t, x0), self.schedule.noise(self.t, x0)
-        return replace(self, x0=x0, eps=(self.x_t - signal * x0) / noise)
+        return replace(self, raw=x0, target=X0)
 
     def with_eps(self, eps: Data) -> "Prediction":
         """The same prediction with another eps, and the x0 that goes with it."""
-        signal, noise = self.schedule.signal(self.t, eps), self.schedule.noise(self.t, eps)
-        return replace(self, x0=(self.x_t - noise * eps) / signal, eps=eps)
+        return replace(self, raw=eps, target=EPS)
+
+    def _levels(self) -> tuple[Coefficient, Coefficient]:
+        return self.schedule.signal(self.t, self.x_t), self.schedule.noise(self.t, self.x_t)
 
     def mean(self, s: Times) -> Data:
         """The mean of the reverse step to time s: q's posterior with the predicted x0 in place of the true one."""
@@ -58,15 +68,18 @@ class Prediction:
 
 @runtime_checkable
 class Target(Protocol):
-    """What a network is trained to put out. A new one is two formulas."""
+    """What a network is trained to put out. A new one is three formulas."""
 
     name: str
 
     def truth(self, x0: Data, eps: Data, signal: Coefficient, noise: Coefficient) -> Data:
         """What a perfect network would put out."""
 
-    def read(self, out: Data, x_t: Data, signal: Coefficient, noise: Coefficient) -> tuple[Data, Data]:
-        """x0 and eps, from what the network put out."""
+    def x0(self, out: Data, x_t: Data, signal: Coefficient, noise: Coefficient) -> Data:
+        """The clean data, from what the network put out."""
+
+    def eps(self, out: Data, x_t: Data, signal: Coefficient, noise: Coefficient) -> Data:
+        """The noise, from what the network put out."""
 
 
 class _Eps:
@@ -77,8 +90,11 @@ class _Eps:
     def truth(self, x0, eps, signal, noise):
         return eps
 
-    def read(self, out, x_t, signal, noise):
-        return (x_t - noise * out) / signal, out
+    def x0(self, out, x_t, signal, noise):
+        return (x_t - noise * out) / signal
+
+    def eps(self, out, x_t, signal, noise):
+        return out
 
 
 class _X0:
@@ -89,8 +105,11 @@ class _X0:
     def truth(self, x0, eps, signal, noise):
         return x0
 
-    def read(self, out, x_t, signal, noise):
-        return out, (x_t - signal * out) / noise
+    def x0(self, out, x_t, signal, noise):
+        return out
+
+    def eps(self, out, x_t, signal, noise):
+        return (x_t - signal * out) / noise
 
 
 class _V:
@@ -101,8 +120,11 @@ class _V:
     def truth(self, x0, eps, signal, noise):
         return signal * eps - noise * x0
 
-    def read(self, out, x_t, signal, noise):
-        return signal * x_t - noise * out, noise * x_t + signal * out
+    def x0(self, out, x_t, signal, noise):
+        return signal * x_t - noise * out
+
+    def eps(self, out, x_t, signal, noise):
+        return noise * x_t + signal * out
 
 
 EPS, X0, V = _Eps(), _X0(), _V()

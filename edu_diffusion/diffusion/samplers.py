@@ -122,7 +122,7 @@ def ddim(eta: float = 0.0) -> Rule:
     def step(now: Prediction, s: int, draw: Draw, before: Prediction | None) -> Data:
         variance = eta**2 * now.schedule.beta_tilde(now.t, s, now.x_t)
         signal, noise = now.schedule.signal(s, now.x_t), now.schedule.noise(s, now.x_t)
-        x_s = signal * now.x0 + math.sqrt(max(noise**2 - variance, 0.0)) * now.eps
+        x_s = torch.add(signal * now.x0, now.eps, alpha=math.sqrt(max(noise**2 - variance, 0.0)))
         return x_s + math.sqrt(variance) * draw() if eta > 0 else x_s
 
     return step
@@ -147,7 +147,7 @@ def dpm_pp(order: int = 2) -> Rule:
             # lambda, half the log-SNR, is the solver's own clock.
             clock = [now.schedule.log_snr(time) / 2 for time in (before.t, now.t, s)]
             ahead = (clock[2] - clock[1]) / (2 * (clock[1] - clock[0]))
-            x0 = x0 + ahead * (x0 - before.x0)
-        return shrink * now.x_t + (signal - shrink * now.schedule.signal(now.t, now.x_t)) * x0
+            x0 = torch.lerp(before.x0, x0, 1 + ahead)
+        return torch.add(shrink * now.x_t, x0, alpha=signal - shrink * now.schedule.signal(now.t, now.x_t))
 
     return step

@@ -7,6 +7,7 @@ is the same schedule visited at fewer times.
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Float64, Int
@@ -49,11 +50,11 @@ class NoiseSchedule:
 
     def signal(self, t: Times, like: Tensor) -> Coefficient:
         """sqrt(alpha_bar_t): what x0 is multiplied by in x_t (DDPM eq. 4)."""
-        return self._at(t, like, self.alpha_bar.sqrt())
+        return self._shape(_sqrt(self._table(t)), like)
 
     def noise(self, t: Times, like: Tensor) -> Coefficient:
         """sqrt(1 - alpha_bar_t): what eps is multiplied by in x_t, a standard deviation (DDPM eq. 4)."""
-        return self._at(t, like, (1 - self.alpha_bar).sqrt())
+        return self._shape(_sqrt(1 - self._table(t)), like)
 
     def beta(self, t: Times, s: Times, like: Tensor) -> Coefficient:
         """The variance of the noise added from time s to a later time t: 1 - alpha_bar_t / alpha_bar_s.
@@ -84,6 +85,8 @@ class NoiseSchedule:
     def spaced(self, n: int) -> list[int]:
         """n + 1 evenly spaced times from T down to 0: the stops of a sampler of n steps.
 
+        The field calls this spacing "trailing": it begins at T itself. Others are in `edu_diffusion.diffusion.spacing`.
+
         Raises: ValueError unless 1 <= n <= T.
         """
         if not 1 <= n <= self.T:
@@ -105,22 +108,28 @@ class NoiseSchedule:
             raise ValueError(f"t must be in {lowest}..{self.T}, got {low if low < lowest else high}")
 
     def _check_order(self, t: Times, s: Times) -> None:
-        if not torch.all(torch.as_tensor(t).cpu() > torch.as_tensor(s).cpu()):
+        plain = isinstance(t, int) and isinstance(s, int)
+        if not (t > s if plain else torch.all(torch.as_tensor(t).cpu() > torch.as_tensor(s).cpu())):
             raise ValueError(f"the earlier time s must be below t, got t = {t} and s = {s}")
+
+    @cached_property
+    def _numbers(self) -> list[float]:
+        """The table as plain numbers: a sampler looks up a few at every step, and these take no time."""
+        return self.alpha_bar.tolist()
 
     def _table(self, t: Times) -> float | Float64[Tensor, "b"]:
         self.check(t)
-        return self.alpha_bar[t].item() if isinstance(t, int) else self.alpha_bar[t.cpu()]
-
-    def _at(self, t: Times, like: Tensor, table: Tensor) -> Coefficient:
-        self.check(t)
-        return table[t].item() if isinstance(t, int) else self._shape(table[t.cpu()], like)
+        return self._numbers[t] if isinstance(t, int) else self.alpha_bar[t.cpu()]
 
     @staticmethod
     def _shape(value: float | Tensor, like: Tensor) -> Coefficient:
         if isinstance(value, float):
             return value
         return value.to(like.dtype).to(like.device).reshape(-1, *[1] * (like.ndim - 1))
+
+
+def _sqrt(value: float | Tensor) -> float | Tensor:
+    return math.sqrt(value) if isinstance(value, float) else value.sqrt()
 
 
 def from_betas(betas: Float[Tensor, "T"], name: str = "custom") -> NoiseSchedule:

@@ -1,15 +1,29 @@
 """Networks and their parts. They know no diffusion: a network sees tensors, times and a condition."""
 
 from edu_diffusion.nets.attention import Attention, attend
-from edu_diffusion.nets.layers import Down, ResBlock, TimeEmbedding, Up, group_norm, sinusoid, zeroed
+from edu_diffusion.nets.encoder import Encoder
+from edu_diffusion.nets.layers import (
+    AddedResBlock,
+    Down,
+    ResBlock,
+    ResizeBlock,
+    TimeEmbedding,
+    Up,
+    group_norm,
+    sinusoid,
+    zeroed,
+)
 from edu_diffusion.nets.mlp import MLP
 from edu_diffusion.nets.unet import UNet
 
 __all__ = [
     "MLP",
+    "AddedResBlock",
     "Attention",
     "Down",
+    "Encoder",
     "ResBlock",
+    "ResizeBlock",
     "TimeEmbedding",
     "UNet",
     "Up",

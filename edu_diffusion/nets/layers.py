@@ -60,21 +60,65 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"], embedding: Float[Tensor, "b e"]) -> Float[Tensor, "b o h w"]:
         """One block; `embedding` has been through its nonlinearity already."""
-        scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = torch.addcmul(shift, self.norm2(h), 1 + scale)
+        h = self.tell(self.conv1(F.silu(self.norm1(x))), embedding)
         return self.shortcut(x) + self.conv2(self.dropout(F.silu(h)))
+
+    def tell(self, h: Float[Tensor, "b o h w"], embedding: Float[Tensor, "b e"]) -> Float[Tensor, "b o h w"]:
+        """The embedding's word: a scale and a shift for each channel, after the norm."""
+        scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)
+        return torch.addcmul(shift, self.norm2(h), 1 + scale)
+
+
+class AddedResBlock(ResBlock):
+    """A residual block in which the embedding is only added, before the norm.
+
+    Source: DDPM's network (arXiv:2006.11239), appendix B; ADM (arXiv:2105.05233), table 3, "addition + GroupNorm".
+    """
+
+    def __init__(self, inside: int, outside: int, embedding: int, dropout: float = 0.0):
+        super().__init__(inside, outside, embedding, dropout)
+        self.film = zeroed(nn.Linear(embedding, outside))
+
+    def tell(self, h: Float[Tensor, "b o h w"], embedding: Float[Tensor, "b e"]) -> Float[Tensor, "b o h w"]:
+        """Add, then norm."""
+        return self.norm2(h + self.film(embedding)[:, :, None, None])
+
+
+class ResizeBlock(ResBlock):
+    """A residual block that also changes height and width: both its ways are resized, and it is told the embedding.
+
+    Source: BigGAN (arXiv:1809.11096), appendix B; ADM (arXiv:2105.05233), section 3.
+    """
+
+    def forward(
+        self, x: Float[Tensor, "b c h w"], embedding: Float[Tensor, "b e"], size: tuple[int, int]
+    ) -> Float[Tensor, "b o h2 w2"]:
+        """To the given height and width."""
+        h = self.conv1(resize(F.silu(self.norm1(x)), size))
+        h = self.tell(h, embedding)
+        return self.shortcut(resize(x, size)) + self.conv2(self.dropout(F.silu(h)))
+
+
+def resize(x: Float[Tensor, "b c h w"], size: tuple[int, int]) -> Float[Tensor, "b c h2 w2"]:
+    """To a smaller size by averaging areas, to a larger one by repeating pixels."""
+    return F.interpolate(x, size=tuple(size), mode="area" if size[0] < x.shape[-2] else "nearest")
 
 
 class Down(nn.Conv2d):
-    """Half the height and width, by a strided convolution."""
+    """Half the height and width, by a strided convolution. It is not told the embedding."""
 
     def __init__(self, inside: int, outside: int):
         super().__init__(inside, outside, 3, stride=2, padding=1)
 
+    def forward(
+        self, x: Float[Tensor, "b c h w"], embedding: Float[Tensor, "b e"], size: tuple[int, int]
+    ) -> Float[Tensor, "b o h2 w2"]:
+        """To half the size, rounded up, which `size` must be."""
+        return super().forward(x)
+
 
 class Up(nn.Module):
-    """Twice the height and width: a convolution, then each pixel repeated.
+    """Twice the height and width: a convolution, then each pixel repeated. It is not told the embedding.
 
     In this order the convolution works on the small picture, at a quarter of the cost; the stage that follows smooths.
     """
@@ -83,9 +127,11 @@ class Up(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(inside, outside, 3, padding=1)
 
-    def forward(self, x: Float[Tensor, "b c h w"], size: tuple[int, int]) -> Float[Tensor, "b o h2 w2"]:
+    def forward(
+        self, x: Float[Tensor, "b c h w"], embedding: Float[Tensor, "b e"], size: tuple[int, int]
+    ) -> Float[Tensor, "b o h2 w2"]:
         """To the given size, which need not be exactly twice: 4 pixels come from 7, and go back to 7."""
-        return F.interpolate(self.conv(x), size=tuple(size), mode="nearest")
+        return resize(self.conv(x), size)
 
 
 def group_norm(channels: int, size: int = 16) -> nn.GroupNorm:

@@ -1,6 +1,7 @@
 """The U-Net: the same size in and out, coarse in the middle, with skips across."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -8,19 +9,62 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edu_diffusion.nets.attention import Attention
-from edu_diffusion.nets.layers import Down, ResBlock, TimeEmbedding, Up, group_norm, zeroed
+from edu_diffusion.nets.layers import (
+    AddedResBlock,
+    Down,
+    ResBlock,
+    ResizeBlock,
+    TimeEmbedding,
+    Up,
+    group_norm,
+    zeroed,
+)
 from edu_diffusion.types import Cond
 
 Feature = Float[Tensor, "b c h w"]
 
 
+@dataclass(frozen=True)
+class Builder:
+    """What all levels of a network have in common, and how its stages and resizings are built."""
+
+    embedding: int
+    blocks: int = 1
+    dropout: float = 0.0
+    tokens: int | None = None
+    head_width: int = 32
+    adaptive: bool = True
+    residual: bool = False
+
+    def stage(self, width: int, attention: bool) -> "Stage":
+        """A residual block and, if asked for, attention."""
+        block = (ResBlock if self.adaptive else AddedResBlock)(width, width, self.embedding, self.dropout)
+        return Stage(block, Attention(width, self.head_width, self.tokens) if attention else None)
+
+    def down(self, inside: int, outside: int) -> nn.Module:
+        """What halves height and width."""
+        return ResizeBlock(inside, outside, self.embedding, self.dropout) if self.residual else Down(inside, outside)
+
+    def up(self, inside: int, outside: int) -> nn.Module:
+        """What doubles height and width."""
+        return ResizeBlock(inside, outside, self.embedding, self.dropout) if self.residual else Up(inside, outside)
+
+    def way_down(self, widths: Sequence[int], attention: Sequence[bool]) -> nn.ModuleList:
+        """The stages from the finest level to the coarsest, and what leads from one level to the next."""
+        parts = nn.ModuleList()
+        for level, width in enumerate(widths):
+            parts.extend(self.stage(width, attention[level]) for _ in range(self.blocks))
+            if level < len(widths) - 1:
+                parts.append(self.down(width, widths[level + 1]))
+        return parts
+
+
 class Stage(nn.Module):
     """A residual block and, at the levels that have it, attention."""
 
-    def __init__(self, width: int, embedding: int, attention: bool, dropout: float, tokens: int | None):
+    def __init__(self, block: ResBlock, attention: Attention | None):
         super().__init__()
-        self.block = ResBlock(width, width, embedding, dropout)
-        self.attention = Attention(width, token_width=tokens) if attention else None
+        self.block, self.attention = block, attention
 
     def forward(self, x: Feature, embedding: Float[Tensor, "b e"], cond: Cond) -> Feature:
         """The block, then attention."""
@@ -52,6 +96,10 @@ class UNet(nn.Module):
     then work on a smaller picture. `vec`, `tokens` and `spatial` are the widths of the parts of a `Cond`, where the
     network is to be given them. `skips` and `time` can be switched off, to see what they are for.
 
+    The choices of ADM (arXiv:2105.05233, section 3): `head_width` channels for each head of attention; `adaptive` group
+    norms, which the embedding scales and shifts (else it is added); `residual` blocks that change the size (else a
+    convolution does).
+
     Heights and widths must be multiples of `patch`; anything else fits (7 goes to 4 and back to 7).
 
     Raises: ValueError if widths and attention differ in length.
@@ -73,6 +121,9 @@ class UNet(nn.Module):
         spatial: int = 0,
         skips: bool = True,
         time: bool = True,
+        head_width: int = 32,
+        adaptive: bool = True,
+        residual: bool = False,
     ):
         super().__init__()
         if len(widths) != len(attention):
@@ -82,25 +133,19 @@ class UNet(nn.Module):
         self.embed_time = TimeEmbedding(self.embedding) if time else None
         self.embed_vec = None if vec is None else nn.Linear(vec, self.embedding)
 
-        def stage(level: int) -> Stage:
-            return Stage(widths[level], self.embedding, attention[level], dropout, tokens)
-
-        first, last = 0, len(widths) - 1
-        self.enter = nn.Conv2d((channels + spatial) * patch**2, widths[first], 3, padding=1)
-        self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        for level, width in enumerate(widths):
-            self.down.extend(stage(level) for _ in range(blocks))
-            if level < last:
-                self.down.append(Down(width, widths[level + 1]))
-        self.middle = stage(last)
+        builder = Builder(self.embedding, blocks, dropout, tokens, head_width, adaptive, residual)
+        self.enter = nn.Conv2d((channels + spatial) * patch**2, widths[0], 3, padding=1)
+        self.down, self.up = builder.way_down(widths, attention), nn.ModuleList()
+        self.middle = builder.stage(widths[-1], attention[-1])
         for level, width in reversed(list(enumerate(widths))):
-            self.up.extend(Joined(stage(level), width) if skips else stage(level) for _ in range(blocks))
-            if level > first:
-                self.up.append(Up(width, widths[level - 1]))
+            stages = (builder.stage(width, attention[level]) for _ in range(blocks))
+            self.up.extend(Joined(stage, width) if skips else stage for stage in stages)
+            if level > 0:
+                self.up.append(builder.up(width, widths[level - 1]))
         self.leave = nn.Sequential(
-            group_norm(widths[first]),
+            group_norm(widths[0]),
             nn.SiLU(),
-            zeroed(nn.Conv2d(widths[first], (out_channels or channels) * patch**2, 3, padding=1)),
+            zeroed(nn.Conv2d(widths[0], (out_channels or channels) * patch**2, 3, padding=1)),
         )
 
     def forward(
@@ -118,25 +163,25 @@ class UNet(nn.Module):
         h = self.enter(F.pixel_unshuffle(x_t, self.patch))
         seen, sizes = [], []
         for part in self.down:
-            if isinstance(part, Down):
-                sizes.append(h.shape[-2:])
-                h = part(h)
-            else:
+            if isinstance(part, Stage):
                 h = part(h, embedding, cond)
                 seen.append(h)
+            else:
+                sizes.append(h.shape[-2:])
+                h = part(h, embedding, half(h))
         h = self.middle(h, embedding, cond)
         for part in self.up:
-            if isinstance(part, Up):
-                h = part(h, sizes.pop())
-            elif isinstance(part, Joined):
+            if isinstance(part, Joined):
                 h = part(h, seen.pop(), embedding, cond)
-            else:
+            elif isinstance(part, Stage):
                 h = part(h, embedding, cond)
+            else:
+                h = part(h, embedding, sizes.pop())
         return F.pixel_shuffle(self.leave(h), self.patch)
 
     def _embed(self, t: Float[Tensor, "b"], cond: Cond) -> Float[Tensor, "b e"]:
         embedding = t.new_zeros(len(t), self.embedding) if self.embed_time is None else self.embed_time(t)
-        return embedding if self.embed_vec is None or cond.vec is None else embedding + self.embed_vec(cond.vec)
+        return embedding if self.embed_vec is None else embedding + self.embed_vec(cond.vec)
 
     def _check(self, x_t: Tensor, cond: Cond) -> None:
         height, width = x_t.shape[-2:]
@@ -148,5 +193,13 @@ class UNet(nn.Module):
         if given != self.spatial:
             raise ValueError(f"the condition must have {self.spatial} spatial channels for this network, got {given}")
         for name, taken in (("vec", self.embed_vec is not None), ("tokens", self.takes_tokens)):
-            if getattr(cond, name) is not None and not taken:
+            given = getattr(cond, name) is not None
+            if given and not taken:
                 raise ValueError(f"this network takes no {name}; build it with {name}=WIDTH")
+            if taken and not given:
+                raise ValueError(f"this network wants {name}, got none: for 'no condition' give its null condition")
+
+
+def half(x: Feature) -> tuple[int, int]:
+    """Half of x's height and width, rounded up."""
+    return (x.shape[-2] + 1) // 2, (x.shape[-1] + 1) // 2

@@ -22,7 +22,7 @@ from edu_diffusion.diffusion import (
     simple_loss,
 )
 from edu_diffusion.nets import UNet
-from edu_diffusion.types import Batch, Rng, check_pictures
+from edu_diffusion.types import Batch, Cond, Rng, check_pictures
 
 
 def ddpm_unet(**options) -> UNet:
@@ -64,11 +64,15 @@ class DDPM:
         if batch.x.ndim == 4:
             check_pictures(batch.x)
 
+    def condition(self, batch: Batch, rng: Rng) -> Cond | None:
+        """What the network is told of each example besides x_t and t: here nothing."""
+        return None
+
     def losses(self, batch: Batch, rng: Rng) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
         """One phase: guess the noise in x_t, at a random t for each example (DDPM algorithm 1)."""
         times = self.memory["times"]
         t, weight = times.draw(len(batch), rng)
         eps = rng.normal_like(batch.x)
-        loss = self.loss(self.denoiser, batch.x, t, eps)
+        loss = self.loss(self.denoiser, batch.x, t, eps, self.condition(batch, rng))
         times.update(t, loss, rng)
         yield "net", (loss * weight.to(loss)).mean(), {}
