@@ -48,6 +48,8 @@ numbers: $(VENV)/all.ok       ## write the README's numbers from the cards and t
 bench: $(VENV)/all.ok         ## measure speed against diffusers (minutes)
 	$(BIN)/python benchmarks/training_speed.py
 	$(BIN)/python benchmarks/sampling_overhead.py
+	$(BIN)/python benchmarks/solver_speed.py
+	$(BIN)/python benchmarks/likelihood_speed.py
 
 quality: $(VENV)/all.ok       ## measure quality for time against diffusers' network (hours; goes on where it stopped)
 	$(BIN)/python benchmarks/quality_for_time.py

@@ -2,10 +2,12 @@
 
 python -m edu_diffusion train ddpm-fashion --slice 9
 python -m edu_diffusion sample ddpm-fashion --count 16 --out clothes.png
+python -m edu_diffusion sample cfg-fashion --label Bag --scale 2 --out bags.png
 python -m edu_diffusion evaluate ddpm-fashion
 python -m edu_diffusion evaluate --claim fwd-prior
 python -m edu_diffusion zoo --json
 python -m edu_diffusion claims --json
+python -m edu_diffusion families
 """
 
 import argparse
@@ -66,10 +68,35 @@ def sample(chosen: argparse.Namespace) -> None:
     if not hasattr(system, "denoiser"):
         raise ValueError(f"{chosen.name} does not generate pictures")
     rule = {"ancestral": ancestral, "ddim": ddim, "dpm_pp": dpm_pp}[chosen.rule]()
-    generator = torch.Generator().manual_seed(chosen.seed)
-    x = generate(ClipX0(system.denoiser), (chosen.count, 1, 28, 28), steps=chosen.steps, rule=rule, generator=generator)
+    denoiser, cond = _told(system, chosen)
+    options = {"steps": chosen.steps, "rule": rule, "generator": torch.Generator().manual_seed(chosen.seed)}
+    x = generate(ClipX0(denoiser), (chosen.count, 1, 28, 28), cond=cond, **options)
     grid(x.cpu(), clip=True, alt=f"{chosen.count} samples of {chosen.name}").save(chosen.out)
     print(f"wrote {chosen.out}: {chosen.count} samples, {chosen.steps} steps of {chosen.rule}, seed {chosen.seed}")
+
+
+def _told(system, chosen: argparse.Namespace):
+    """The denoiser, guided if that was asked for, and what it is told of the class: each in turn if none was named."""
+    import torch
+
+    from edu_diffusion.data import CLASSES
+    from edu_diffusion.systems.adm import ADM
+    from edu_diffusion.systems.classifier_free import ClassifierFreeADM
+
+    if chosen.label is not None and not isinstance(system, ADM):
+        raise ValueError(f"{chosen.name} is not told the class: leave --label out")
+    if chosen.scale is not None and not isinstance(system, ClassifierFreeADM):
+        raise ValueError(f"{chosen.name} was not trained for classifier-free guidance: leave --scale out")
+    if not isinstance(system, ADM):
+        return system.denoiser, None
+    numbers = {name.lower(): number for number, name in enumerate(CLASSES)}
+    if chosen.label is None:
+        y = torch.arange(chosen.count) % len(CLASSES)
+    elif chosen.label.lower() in numbers:
+        y = torch.full((chosen.count,), numbers[chosen.label.lower()])
+    else:
+        raise ValueError(f"--label must be one of {', '.join(CLASSES)}; got {chosen.label!r}")
+    return system.denoiser if chosen.scale is None else system.guided(chosen.scale), system.labels(y)
 
 
 def evaluate(chosen: argparse.Namespace) -> None:
@@ -130,6 +157,14 @@ def _record(made) -> dict:
     return record
 
 
+def families(chosen: argparse.Namespace) -> None:
+    """Print the table of all families."""
+    from edu_diffusion.zoo import families as table
+
+    found = table(chosen.zoo)
+    print(json.dumps([row.to_json() for row in found.rows], indent=2) if chosen.json else found)
+
+
 def claims(chosen: argparse.Namespace) -> None:
     """Print the ledger."""
     from edu_diffusion.zoo.claims import ledger, pending
@@ -184,6 +219,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--steps", type=_count, default=50)
     one.add_argument("--rule", choices=RULES, default="ddim")
     one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--label", metavar="CLASS", help="draw only this class, such as Bag (default: each in turn)")
+    one.add_argument("--scale", type=_scale, help="of classifier-free guidance; 1 is off")
     _device(one)
 
     one = command(evaluate)
@@ -194,7 +231,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where a claim's arms are trained")
     _device(one)
 
-    for listing in (zoo, claims):
+    for listing in (zoo, claims, families):
         command(listing).add_argument("--json", action="store_true", help="as JSON")
     return parser
 
@@ -216,6 +253,16 @@ def _positive(text: str) -> float:
         value = 0.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
+    return value
+
+
+def _scale(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number, at least 0, got {text!r}")
     return value
 
 

@@ -13,6 +13,8 @@ NUMBERS = {
     "training_speed": ["ratios", "speed_over_default"],
     "sampling_overhead": ["share_outside_network"],
     "quality_for_time": ["means", 0, "fd"],
+    "solver_speed": ["times_faster"],
+    "likelihood_speed": ["share_in_network"],
 }
 
 
@@ -55,6 +57,11 @@ def test_a_quick_run_keeps_nothing_unless_told_where(load, capsys):
     load("sampling_overhead").main(["--quick", "--threads", "1"])
     assert set(FOLDER.rglob("*.json")) == before
     assert "wrote" not in capsys.readouterr().out
+
+
+def test_the_two_solvers_walk_the_same_way(load):
+    module = load("solver_speed")
+    assert all(0 < module.difference(rule, 7) < 1e-9 for rule in module.RULES)
 
 
 def test_memory_is_that_of_training_alone(load):

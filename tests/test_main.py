@@ -7,9 +7,12 @@ import sys
 import pytest
 
 from edu_diffusion.__main__ import main
-from edu_diffusion.zoo import card
+from edu_diffusion.systems.adm import adm_unet
+from edu_diffusion.systems.classifier_free import ClassifierFreeADM
+from edu_diffusion.zoo import ENTRIES, Entry, Plan, card
 from edu_diffusion.zoo.claims import CLAIMS, Claim, Finding, Number
-from tests.zoo.conftest import STEPS, tiny, trained, zoo
+from edu_diffusion.zoo.train import train_entry
+from tests.zoo.conftest import STEPS, fake_measure, few_pictures, tiny, trained, zoo
 
 __all__ = ["tiny", "trained", "zoo"]  # fixtures
 
@@ -93,6 +96,8 @@ def test_a_claim_is_measured_by_its_name(run, tmp_path, monkeypatch):
         (["sample", "tiny", "--count", "2.5"], "must be a whole number"),
         (["sample", "tiny", "--rule", "euler"], "invalid choice: 'euler'"),
         (["sample", "tiny", "--device", "tpu"], "must be cpu, cuda or mps, got 'tpu'"),
+        (["sample", "tiny", "--scale", "-1"], "must be a number, at least 0, got '-1'"),
+        (["families", "--yaml"], "unrecognized arguments: --yaml"),
     ],
 )
 def test_arguments_that_cannot_be_read_end_with_2(run, arguments, message):
@@ -114,6 +119,9 @@ def test_arguments_that_cannot_be_read_end_with_2(run, arguments, message):
         (["sample", "tiny", "--out", "picture.txt"], "--out must name a .png file"),
         (["sample", "tiny", "--out", "no/such/folder/x.png"], "in a folder that exists"),
         (["sample", "tiny", "--steps", "5000"], "steps must be in 1..1000"),
+        (["sample", "tiny", "--label", "Bag"], "tiny is not told the class: leave --label out"),
+        (["sample", "tiny", "--scale", "2"], "was not trained for classifier-free guidance"),
+        (["families"], "no model of the table has been measured"),
     ],
 )
 def test_what_cannot_be_done_ends_with_1_and_says_why(run, zoo, arguments, message, tmp_path, monkeypatch):
@@ -142,6 +150,42 @@ def test_sample_by_other_rules(run, zoo, tmp_path, rule):
     path = tmp_path / "one.png"
     status, out, _ = run("sample", "tiny", "--count", 1, "--steps", 2, "--rule", rule, "--out", path, "--zoo", zoo)
     assert status == 0 and f"2 steps of {rule}" in out and path.exists()
+
+
+@pytest.fixture
+def told(monkeypatch, tmp_path):
+    """A folder with a tiny model that is told the class."""
+
+    def build():
+        net = adm_unet(widths=(16, 32), attention=(False, False), residual=False)
+        return ClassifierFreeADM(net)
+
+    entry = Entry("told", "for tests", build, Plan(steps=2, batch=2), fake_measure, few_pictures)
+    monkeypatch.setitem(ENTRIES, "told", entry)
+    for _ in train_entry(entry, tmp_path / "runs", folder=tmp_path):
+        pass
+    return tmp_path
+
+
+@pytest.mark.parametrize("options", [[], ["--label", "bag"], ["--label", "Ankle boot", "--scale", "2"]])
+def test_sample_of_a_class(run, told, options):
+    path = told / "some.png"
+    status, out, complaint = run("sample", "told", "--count", 2, "--steps", 2, "--out", path, "--zoo", told, *options)
+    assert status == 0 and not complaint and "2 samples" in out and path.exists()
+
+
+def test_sample_of_an_unknown_class(run, told):
+    status, _, complaint = run("sample", "told", "--label", "hat", "--out", told / "some.png", "--zoo", told)
+    assert status == 1 and "--label must be one of T-shirt/top, Trouser" in complaint and "got 'hat'" in complaint
+
+
+def test_families_as_json_and_as_text(run):
+    status, out, _ = run("families", "--json")
+    real, *rows = json.loads(out)
+    assert status == 0 and real["model"] == "training set" and rows[0]["model"] == "ddpm-fashion"
+    assert rows[0]["fd"] == card("ddpm-fashion").results["fd"].value > real["fd"] > 0
+    text = run("families")[1]
+    assert "ddpm-fashion" in text and "petaFLOP" in text
 
 
 def test_train_in_slices_stops_and_goes_on(run, tiny, tmp_path):

@@ -1,7 +1,7 @@
 """Pages made while the book is built: where a page says `<!-- made: NAME -->`, the Markdown of NAME is put in.
 
-`room edu_diffusion.nets` is the reference of a room, from its docstrings. `zoo` and `claims` are what the package's
-own commands say, `speed` what the benchmarks stored, so that no number in the book is typed by hand.
+`room edu_diffusion.nets` is the reference of a room, from its docstrings. `zoo`, `claims` and `families` are what the
+package's own commands say, `speed` what the benchmarks stored, so that no number in the book is typed by hand.
 """
 
 import json
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from api import room
-from results import claims_page, speed_page, zoo_page
+from results import claims_page, families_page, speed_page, zoo_page
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
@@ -47,9 +47,11 @@ def markdown(what: str) -> str:
             return zoo_page(ask("zoo"))
         case ["claims"]:
             return claims_page(ask("claims"), lessons())
+        case ["families"]:
+            return families_page(ask("families"))
         case ["speed"]:
             return speed_page([json.loads(path.read_text()) for path in sorted(ROOT.glob("benchmarks/results/*.json"))])
-    raise ExtensionError(f"no page can be made of {what!r}; known: room NAME, zoo, claims, speed")
+    raise ExtensionError(f"no page can be made of {what!r}; known: room NAME, zoo, claims, families, speed")
 
 
 def fill(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -60,7 +62,7 @@ def fill(app: Sphinx, docname: str, source: list[str]) -> None:
 def outdated(app: Sphinx, env, added: set, changed: set, removed: set) -> list[str]:
     """Pages with a made part are read again in every build: what they show lies outside the book's folder."""
     known = env.found_docs - added - changed
-    return [name for name in known if name.startswith("api/") or name in {"zoo", "claims", "speed"}]
+    return [name for name in known if name.startswith("api/") or name in {"zoo", "claims", "families", "speed"}]
 
 
 def setup(app: Sphinx) -> dict:

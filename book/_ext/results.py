@@ -126,6 +126,27 @@ def link(lesson: str, lessons: dict[str, str]) -> str:
     return f"[{lesson}]({lessons[lesson]})" if lesson in lessons else lesson
 
 
+FAMILY_HEADS = {
+    "family": "family",
+    "fd": "FD",
+    "precision": "precision",
+    "recall": "recall",
+    "class_entropy": "class entropy (bits)",
+    "nearest": "nearest training picture (RMS)",
+    "parameters": "parameters",
+    "compute": "training (petaFLOP)",
+    "minutes": "training (minutes)",
+    "seconds": "seconds a picture",
+    "samples": "samples",
+}
+
+
+def families_page(rows: list[dict]) -> str:
+    """All families in one table, real pictures first."""
+    scaled = [row | {"compute": row["compute"] and row["compute"] / 1e15} for row in rows]
+    return table([{head: row[key] for key, head in FAMILY_HEADS.items()} for row in scaled])
+
+
 def speed_page(records: list[dict]) -> str:
     """What each benchmark measured, beside what was aimed at, and on what machine."""
     return "\n\n".join(map(speed_section, records)) or "Nothing has been measured yet."

@@ -36,9 +36,9 @@ from edu_diffusion.diffusion.prediction import (
     Variance,
 )
 from edu_diffusion.diffusion.process import posterior_weights, q_posterior, q_sample, q_step
-from edu_diffusion.diffusion.samplers import Step, ancestral, ddim, dpm_pp, generate, sample
+from edu_diffusion.diffusion.samplers import Rule, Step, ancestral, ddim, dpm_pp, generate, sample
 from edu_diffusion.diffusion.schedule import NoiseSchedule, cosine, from_betas, linear
-from edu_diffusion.diffusion.spacing import even_in_log_snr, leading, quadratic
+from edu_diffusion.diffusion.spacing import even_in_log_snr, leading, quadratic, trailing
 from edu_diffusion.diffusion.timesteps import LossAwareTimes, UniformTimes
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "LossAwareTimes",
     "NoiseSchedule",
     "Prediction",
+    "Rule",
     "Step",
     "Target",
     "UniformTimes",
@@ -89,5 +90,6 @@ __all__ = [
     "simple_loss",
     "slerp",
     "snr_weighting",
+    "trailing",
     "vlb_loss",
 ]

@@ -19,9 +19,9 @@ Network = Callable[[Float[Tensor, "b ..."], Float[Tensor, "b"], Cond | None], Fl
 class Denoiser:
     """Turns (x_t, t, cond) into a `Prediction`.
 
-    `net` may be any function of (x_t, t, cond): a U-Net, a transformer over vectors, or an exact formula. With a
-    learned variance it puts out twice the channels: the target, then a number v in [-1, 1] from which
-    var_frac = (v + 1) / 2.
+    `net` may be any function of (x_t, t, cond): a U-Net, a transformer over vectors, or an exact formula. If it puts
+    out twice the channels, it has learned a variance: the second half is a number v in [-1, 1] from which
+    var_frac = (v + 1) / 2. Such a network may be used with a fixed variance too; the second half is then not looked at.
     """
 
     net: Network
@@ -44,6 +44,10 @@ class Denoiser:
         raw, var_frac = self._split(out, x_t)
         return Prediction(raw, self.target, var_frac, x_t, t, self.schedule, self.variance)
 
+    def with_variance(self, variance: Variance) -> "Denoiser":
+        """The same denoiser with its variance chosen in another way."""
+        return replace(self, variance=variance)
+
     def with_net(self, net: Network) -> "Denoiser":
         """The same denoiser around another network: the averaged weights, say."""
         return replace(self, net=net)
@@ -55,14 +59,15 @@ class Denoiser:
         return next((p.device for p in parameters()), torch.device("cpu"))
 
     def _split(self, out: Tensor, x_t: Tensor) -> tuple[Tensor, Tensor | None]:
-        factor = 2 if self.variance.learned else 1
-        wanted = (len(x_t), factor * x_t.shape[1], *x_t.shape[2:])
-        if out.shape != wanted:
+        n, channels, *rest = x_t.shape
+        alone, twice = (n, channels, *rest), (n, 2 * channels, *rest)
+        wanted = [twice] if self.variance.learned else [alone, twice]
+        if tuple(out.shape) not in wanted:
             raise ValueError(
-                f"the network's output must have shape {wanted} for x_t of {tuple(x_t.shape)} "
+                f"the network's output must have shape {' or '.join(map(str, wanted))} for x_t of {tuple(x_t.shape)} "
                 f"and variance {self.variance.name!r}, got {tuple(out.shape)}"
             )
-        if factor == 1:
+        if tuple(out.shape) == alone:
             return out, None
         raw, v = out.chunk(2, dim=1)
         return raw, (v + 1) / 2

@@ -7,7 +7,7 @@ Scales: of classifier-free guidance 1 is "off", and the paper's w is scale - 1. 
 the model's own score, 0 is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -89,11 +89,8 @@ class ClassifierFree(Wrapper):
 
     def __init__(self, denoiser, scale: float, null: Cond):
         super().__init__(denoiser)
-        inner = denoiser
-        while isinstance(inner, Wrapper):
-            if isinstance(inner, ClassifierGuided):
-                raise ValueError("ClassifierFree inside, ClassifierGuided outside: the classifier wants each x_t once")
-            inner = inner.denoiser
+        if any(isinstance(layer, ClassifierGuided) for layer in _layers(denoiser)):
+            raise ValueError("ClassifierFree inside, ClassifierGuided outside: the classifier wants each x_t once")
         if len(null) != 1:
             raise ValueError(f"null must have batch size 1, got {len(null)}")
         self.scale, self.null = scale, null
@@ -138,13 +135,19 @@ class ClassifierGuided(Wrapper):
 class Interval(Wrapper):
     """Guidance at some times only: `guided` for low <= t <= high, and the denoiser inside it at all others.
 
-    Raises: ValueError if guided has no denoiser inside.
+    What is to act at all times, such as `ClipX0`, goes around it.
+
+    Raises: ValueError if `guided` is no guidance, or if low is above high.
     Source: Kynkäänniemi et al. 2024 (arXiv:2404.07724), section 3.
     """
 
     def __init__(self, guided: Wrapper, low: int, high: int):
-        if not isinstance(guided, Wrapper):
-            raise ValueError(f"guided must be a guidance around a denoiser, got {type(guided).__name__}")
+        if not isinstance(guided, ClassifierFree | ClassifierGuided):
+            raise ValueError(
+                f"guided must be ClassifierFree or ClassifierGuided, got {type(guided).__name__}: put others around"
+            )
+        if low > high:
+            raise ValueError(f"low must not be above high, got {low} and {high}")
         super().__init__(guided.denoiser)
         self.guided, self.low, self.high = guided, low, high
 
@@ -163,3 +166,11 @@ def classifier_gradient(log_prob: LogProb, x_t: Data, t: Times) -> Data:
     with torch.enable_grad():
         x = x_t.detach().requires_grad_(True)
         return torch.autograd.grad(log_prob(x, t).sum(), x)[0]
+
+
+def _layers(denoiser) -> Iterator:
+    """The denoiser and all that it is wrapped around."""
+    yield denoiser
+    for inside in ("guided", "denoiser"):
+        if isinstance(denoiser, Wrapper) and hasattr(denoiser, inside):
+            yield from _layers(getattr(denoiser, inside))

@@ -35,8 +35,10 @@ def invert(denoiser, x0: Data, *, steps: int | Sequence[int], cond: Cond | None 
     x = x0.to(denoiser.device)
     for i, (s, t) in enumerate(pairwise(reversed(times)), start=1):
         now = denoiser(x, max(s, 1), cond)
-        x = q_sample(schedule, now.x0, t, now.eps)
-        yield Step(i, t, x, now.x0)
+        # x lies at time s, whatever the network was asked: x = signal_s x0 + noise_s eps.
+        x0_hat = (x - schedule.noise(s, x) * now.eps) / schedule.signal(s, x)
+        x = q_sample(schedule, x0_hat, t, now.eps)
+        yield Step(i, t, x, x0_hat)
 
 
 def slerp(a: Data, b: Data, share: float) -> Data:

@@ -14,7 +14,7 @@ from torch import Tensor
 from edu_diffusion.diffusion.prediction import FIXED_SMALL, Prediction
 from edu_diffusion.diffusion.process import q_posterior, q_sample
 from edu_diffusion.diffusion.schedule import NoiseSchedule
-from edu_diffusion.types import Cond
+from edu_diffusion.types import Cond, check_pictures
 
 Data = Float[Tensor, "b ..."]
 PerExample = Float[Tensor, "b"]
@@ -116,8 +116,11 @@ def bits_per_dim(
     All times are visited, one network call an image and time, `batch` pairs a call. `times` visits only those and
     spreads each term over its neighbours, for a quick estimate of the curves; `total` is then an estimate too.
 
+    Raises: ValueError for pictures that are not in [-1, 1].
     Source: DDPM (arXiv:2006.11239), eq. 5; Improved DDPM (arXiv:2102.09672), section 2.
     """
+    if x0.ndim == 4:
+        check_pictures(x0)
     schedule, n = denoiser.schedule, len(x0)
     times = torch.arange(1, schedule.T + 1) if times is None else torch.as_tensor(sorted(times))
     rows, columns = torch.cartesian_prod(torch.arange(len(times)), torch.arange(n)).unbind(1)

@@ -62,7 +62,10 @@ class Prediction:
         return q_posterior(self.schedule, self.x0, self.x_t, self.t, s)[0]
 
     def log_var(self, s: Times) -> Coefficient:
-        """The logarithm of the variance of the reverse step to time s."""
+        """The logarithm of the variance of the reverse step to time s.
+
+        Raises: ValueError if the variance is learned, but the network has not learned one.
+        """
         return self.variance.log_var(self, s)
 
 

@@ -27,7 +27,7 @@ def q_step(
 ) -> Float[Tensor, "b ..."]:
     """x_t from an earlier x_s: shrink by sqrt(1 - beta), add noise of variance beta.
 
-    Raises: ValueError if eps has not x_s's shape or a time is outside 0..T.
+    Raises: ValueError if eps has not x_s's shape, a time is outside 0..T, or s is not below t.
     Source: DDPM (arXiv:2006.11239), eq. 2.
     """
     if eps.shape != x_s.shape:
@@ -41,6 +41,7 @@ def q_posterior(
 ) -> tuple[Float[Tensor, "b ..."], Coefficient]:
     """Mean and variance of x_s when both x0 and x_t are known; a Gaussian.
 
+    Raises: ValueError if a time is outside 0..T, or s is not below t.
     Source: DDPM (arXiv:2006.11239), eq. 6 and 7.
     """
     towards_x0, towards_x_t = posterior_weights(schedule, x_t, t, s)

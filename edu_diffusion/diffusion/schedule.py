@@ -125,6 +125,8 @@ class NoiseSchedule:
     def _shape(value: float | Tensor, like: Tensor) -> Coefficient:
         if isinstance(value, float):
             return value
+        if not like.is_floating_point():
+            raise ValueError(f"data must be floating point, got {like.dtype}: turn levels 0..255 into x / 127.5 - 1")
         return value.to(like.dtype).to(like.device).reshape(-1, *[1] * (like.ndim - 1))
 
 

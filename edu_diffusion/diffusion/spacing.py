@@ -1,6 +1,5 @@
 """Which times a sampler of few steps should visit: give one of these lists to `sample` as its `steps`.
 
-`NoiseSchedule.spaced`, what `sample` takes for a plain number of steps, is the spacing that the field calls "trailing".
 All lists hold n + 1 falling times, end at 0, and ask the network n times.
 """
 
@@ -9,15 +8,26 @@ import torch
 from edu_diffusion.diffusion.schedule import NoiseSchedule
 
 
+def trailing(schedule: NoiseSchedule, n: int) -> list[int]:
+    """Evenly from T itself down to T / n: what `sample` does with a plain number of steps.
+
+    Raises: ValueError unless 1 <= n <= T.
+    Source: Lin et al. 2023 (arXiv:2305.08891), section 3.3.
+    """
+    return schedule.spaced(n)
+
+
 def leading(schedule: NoiseSchedule, n: int) -> list[int]:
     """Every (T // n)-th time counted from t = 1, so it begins below T.
 
     Where x_T is pure noise and the first time is not, the sampler is handed more noise than it was told.
 
-    Raises: ValueError unless 1 <= n <= T.
+    Raises: ValueError unless 1 <= n <= T / 2, or n = T: in between there is no whole stride.
     Source: DDIM (arXiv:2010.02502), appendix D.2, "linear"; diffusers calls it "leading".
     """
     _check(schedule, n)
+    if schedule.T / 2 < n < schedule.T:
+        raise ValueError(f"n must be at most T / 2 = {schedule.T // 2}, or T, for this spacing, got {n}")
     stride = schedule.T // n
     return [1 + stride * i for i in reversed(range(n))] + [0]
 
@@ -34,7 +44,7 @@ def quadratic(schedule: NoiseSchedule, n: int) -> list[int]:
 
 
 def even_in_log_snr(schedule: NoiseSchedule, n: int) -> list[int]:
-    """From T to 1 in equal steps of log-SNR, or as near as whole times allow; then 0.
+    """From T towards t = 1 in n equal steps of log-SNR, or as near as whole times allow; the last goes to 0 instead.
 
     Raises: ValueError unless 1 <= n <= T.
     Source: DPM-Solver (arXiv:2206.00927), section 3.3.

@@ -3,7 +3,6 @@
 from edu_diffusion.nets.attention import Attention, attend
 from edu_diffusion.nets.encoder import Encoder
 from edu_diffusion.nets.layers import (
-    AddedResBlock,
     Down,
     ResBlock,
     ResizeBlock,
@@ -18,7 +17,6 @@ from edu_diffusion.nets.unet import UNet
 
 __all__ = [
     "MLP",
-    "AddedResBlock",
     "Attention",
     "Down",
     "Encoder",

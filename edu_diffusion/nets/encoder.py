@@ -32,6 +32,9 @@ class Encoder(nn.Module):
         patch: int = 2,
         dropout: float = 0.0,
         time: bool = True,
+        head_width: int = 32,
+        adaptive: bool = True,
+        residual: bool = False,
     ):
         super().__init__()
         if len(widths) != len(attention):
@@ -39,7 +42,8 @@ class Encoder(nn.Module):
         self.channels, self.patch, self.embedding = channels, patch, 4 * widths[0]
         self.embed_time = TimeEmbedding(self.embedding) if time else None
         self.enter = nn.Conv2d(channels * patch**2, widths[0], 3, padding=1)
-        self.down = Builder(self.embedding, blocks, dropout).way_down(widths, attention)
+        builder = Builder(self.embedding, blocks, dropout, None, head_width, adaptive, residual)
+        self.down = builder.way_down(widths, attention)
         self.norm, self.leave = group_norm(widths[-1]), nn.Linear(widths[-1], out)
 
     def forward(self, x: Float[Tensor, "b c h w"], t: Float[Tensor, "b"]) -> Float[Tensor, "b out"]:

@@ -44,17 +44,19 @@ class TimeEmbedding(nn.Module):
 class ResBlock(nn.Module):
     """Two convolutions around a shortcut; the embedding scales and shifts what lies between them.
 
-    It starts as the identity (or the shortcut's 1x1 convolution where the channels change).
+    It starts as the identity (or the shortcut's 1x1 convolution where the channels change). Not `adaptive`, the
+    embedding is only added, before the norm.
 
-    Source: DDPM (arXiv:2006.11239), appendix B; scale and shift as in ADM (arXiv:2105.05233), eq. 4.
+    Source: DDPM (arXiv:2006.11239), appendix B, where it is added; scale and shift: ADM (arXiv:2105.05233), section 3.
     """
 
-    def __init__(self, inside: int, outside: int, embedding: int, dropout: float = 0.0):
+    def __init__(self, inside: int, outside: int, embedding: int, dropout: float = 0.0, adaptive: bool = True):
         super().__init__()
         self.norm1, self.norm2 = group_norm(inside), group_norm(outside)
         self.conv1 = nn.Conv2d(inside, outside, 3, padding=1)
         self.conv2 = zeroed(nn.Conv2d(outside, outside, 3, padding=1))
-        self.film = zeroed(nn.Linear(embedding, 2 * outside))
+        self.adaptive = adaptive
+        self.film = zeroed(nn.Linear(embedding, 2 * outside if adaptive else outside))
         self.dropout = nn.Dropout(dropout)
         self.shortcut = nn.Conv2d(inside, outside, 1) if inside != outside else nn.Identity()
 
@@ -64,24 +66,12 @@ class ResBlock(nn.Module):
         return self.shortcut(x) + self.conv2(self.dropout(F.silu(h)))
 
     def tell(self, h: Float[Tensor, "b o h w"], embedding: Float[Tensor, "b e"]) -> Float[Tensor, "b o h w"]:
-        """The embedding's word: a scale and a shift for each channel, after the norm."""
-        scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)
+        """The norm, and the embedding's word: a scale and a shift for each channel."""
+        told = self.film(embedding)[:, :, None, None]
+        if not self.adaptive:
+            return self.norm2(h + told)
+        scale, shift = told.chunk(2, dim=1)
         return torch.addcmul(shift, self.norm2(h), 1 + scale)
-
-
-class AddedResBlock(ResBlock):
-    """A residual block in which the embedding is only added, before the norm.
-
-    Source: DDPM's network (arXiv:2006.11239), appendix B; ADM (arXiv:2105.05233), table 3, "addition + GroupNorm".
-    """
-
-    def __init__(self, inside: int, outside: int, embedding: int, dropout: float = 0.0):
-        super().__init__(inside, outside, embedding, dropout)
-        self.film = zeroed(nn.Linear(embedding, outside))
-
-    def tell(self, h: Float[Tensor, "b o h w"], embedding: Float[Tensor, "b e"]) -> Float[Tensor, "b o h w"]:
-        """Add, then norm."""
-        return self.norm2(h + self.film(embedding)[:, :, None, None])
 
 
 class ResizeBlock(ResBlock):

@@ -27,9 +27,17 @@ class MLP(nn.Module):
     def forward(
         self, x_t: Float[Tensor, "b size"], t: Float[Tensor, "b"], cond: Cond | None = None
     ) -> Float[Tensor, "b out"]:
-        """The network's output for its target."""
+        """The network's output for its target.
+
+        Raises: ValueError if it was built for a condition and gets none, or the other way round.
+        """
+        given = cond is not None and cond.vec is not None
+        if given != (self.vec is not None):
+            raise ValueError(
+                "this network takes no vec; build it with vec=WIDTH" if given else "this network wants vec"
+            )
         embedding = self.time(sinusoid(t, self.width))
-        if self.vec is not None and cond is not None and cond.vec is not None:
+        if given:
             embedding = embedding + self.vec(cond.vec)
         h = self.enter(x_t)
         for layer in self.layers:

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from edu_diffusion.nets.attention import Attention
 from edu_diffusion.nets.layers import (
-    AddedResBlock,
     Down,
     ResBlock,
     ResizeBlock,
@@ -38,16 +37,16 @@ class Builder:
 
     def stage(self, width: int, attention: bool) -> "Stage":
         """A residual block and, if asked for, attention."""
-        block = (ResBlock if self.adaptive else AddedResBlock)(width, width, self.embedding, self.dropout)
+        block = ResBlock(width, width, self.embedding, self.dropout, self.adaptive)
         return Stage(block, Attention(width, self.head_width, self.tokens) if attention else None)
 
     def down(self, inside: int, outside: int) -> nn.Module:
         """What halves height and width."""
-        return ResizeBlock(inside, outside, self.embedding, self.dropout) if self.residual else Down(inside, outside)
+        return self._resizing(inside, outside) if self.residual else Down(inside, outside)
 
     def up(self, inside: int, outside: int) -> nn.Module:
         """What doubles height and width."""
-        return ResizeBlock(inside, outside, self.embedding, self.dropout) if self.residual else Up(inside, outside)
+        return self._resizing(inside, outside) if self.residual else Up(inside, outside)
 
     def way_down(self, widths: Sequence[int], attention: Sequence[bool]) -> nn.ModuleList:
         """The stages from the finest level to the coarsest, and what leads from one level to the next."""
@@ -57,6 +56,9 @@ class Builder:
             if level < len(widths) - 1:
                 parts.append(self.down(width, widths[level + 1]))
         return parts
+
+    def _resizing(self, inside: int, outside: int) -> ResizeBlock:
+        return ResizeBlock(inside, outside, self.embedding, self.dropout, self.adaptive)
 
 
 class Stage(nn.Module):
@@ -102,7 +104,8 @@ class UNet(nn.Module):
 
     Heights and widths must be multiples of `patch`; anything else fits (7 goes to 4 and back to 7).
 
-    Raises: ValueError if widths and attention differ in length.
+    Raises: ValueError if widths and attention differ in length, or a level with attention is not a whole number of
+    heads wide.
     Source: DDPM (arXiv:2006.11239), appendix B; Ronneberger et al. 2015 (arXiv:1505.04597).
     """
 
@@ -129,6 +132,7 @@ class UNet(nn.Module):
         if len(widths) != len(attention):
             raise ValueError(f"attention must say yes or no for each of the {len(widths)} levels, got {len(attention)}")
         self.channels, self.spatial, self.patch, self.skips = channels, spatial, patch, skips
+        self.widths = tuple(widths)
         self.takes_tokens, self.embedding = tokens is not None, 4 * widths[0]
         self.embed_time = TimeEmbedding(self.embedding) if time else None
         self.embed_vec = None if vec is None else nn.Linear(vec, self.embedding)

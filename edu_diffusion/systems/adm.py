@@ -5,8 +5,8 @@ adaptive group norms, residual blocks that change the size (section 3, tables 1 
 And classifier guidance: a second network learns to name the class of *noisy* pictures, and the gradient of its answer
 pushes every sampling step towards the class that is wanted (section 4).
 
-    guided = ClassifierGuided(adm.denoiser, classifier.log_prob(y), scale)      algorithm 2: on the score
-    ancestral(shift=mean_shift(classifier.log_prob(y), scale))                  algorithm 1: on the mean of the step
+    classifier.guide(adm.denoiser, y, scale)          algorithm 2: a denoiser, for any sampler
+    ancestral(shift=classifier.shift(y, scale))       algorithm 1: moves the mean of the ancestral step
 """
 
 from collections.abc import Callable, Iterator
@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from edu_diffusion.conditioning import Labels
 from edu_diffusion.diffusion import (
+    ClassifierGuided,
     NoiseSchedule,
     Prediction,
     UniformTimes,
@@ -34,8 +35,9 @@ from edu_diffusion.types import Batch, Cond, Rng, check_pictures
 
 
 def adm_unet(classes: int = 10, **options) -> UNet:
-    """ADM's U-Net at the course's size: attention at both levels, sizes changed by residual blocks, told the class."""
-    return improved_unet(**{"vec": classes, "attention": (True, True), "head_width": 48, "residual": True} | options)
+    """ADM's U-Net at the course's size: three levels, attention at two, residual blocks between, told the class."""
+    levels = {"widths": (48, 96, 96), "attention": (False, True, True), "head_width": 48}
+    return improved_unet(**levels | {"vec": classes, "residual": True} | options)
 
 
 @dataclass
@@ -59,8 +61,7 @@ class ADM(ImprovedDDPM):
 class NoisyClassifier:
     """The recipe of the second network: name the class of x_t, told t, for every t.
 
-    With `noisy` off it sees clean pictures only, as any classifier would: then it can be asked about noise, but its
-    gradient there is worth nothing.
+    With `noisy` off it sees clean pictures only, as any classifier does, and is never told a time.
     """
 
     net: Encoder = field(default_factory=lambda: Encoder(widths=(32, 64), attention=(False, True)))
@@ -90,7 +91,7 @@ class NoisyClassifier:
 
     def logits(self, x_t: Float[Tensor, "b c h w"], t: Times) -> Float[Tensor, "b classes"]:
         """The logits of the classes, for pictures at time t in 0..T."""
-        times = torch.as_tensor(t, dtype=torch.float32).expand(len(x_t)).to(x_t.device)
+        times = torch.as_tensor(t if self.noisy else 0, dtype=torch.float32).expand(len(x_t)).to(x_t.device)
         return self.modules["net"](x_t, times)
 
     def log_prob(self, y: Int[Tensor, "b"]) -> LogProb:
@@ -101,6 +102,27 @@ class NoisyClassifier:
 
         return answer
 
+    def guide(self, denoiser, y: Int[Tensor, "b"], scale: float = 1.0) -> ClassifierGuided:
+        """The denoiser, guided towards the classes y (algorithm 2). Scale 0 is off.
+
+        Raises: ValueError if the denoiser adds noise by another schedule than this classifier was trained on.
+        """
+        self._check_schedule(denoiser.schedule)
+        return ClassifierGuided(denoiser, self.log_prob(y), scale)
+
+    def shift(self, y: Int[Tensor, "b"], scale: float = 1.0) -> Callable[[Prediction], Tensor]:
+        """What `ancestral` takes as its `shift`: scale times the gradient of log p(y | x_t) (algorithm 1).
+
+        The rule multiplies it by the variance of its step, so the mean moves by Sigma scale g.
+        """
+        log_prob = self.log_prob(y)
+
+        def gradient(now: Prediction) -> Tensor:
+            self._check_schedule(now.schedule)
+            return scale * classifier_gradient(log_prob, now.x_t, now.t)
+
+        return gradient
+
     @torch.no_grad()
     def accuracy(self, x0: Float[Tensor, "n c h w"], y: Int[Tensor, "n"], t: int, seed: int = 0) -> float:
         """The share, 0..1, of pictures whose class it names right when they are noised to time t."""
@@ -110,12 +132,9 @@ class NoisyClassifier:
         right = sum((self.logits(x_t.to(device), t).argmax(1).cpu() == label).sum().item() for x_t, label in parts)
         return right / len(x0)
 
-
-def mean_shift(log_prob: LogProb, scale: float) -> Callable[[Prediction], Tensor]:
-    """What `ancestral` takes as its `shift`: scale times the gradient of log p(y | x_t).
-
-    The rule multiplies it by the variance of its step, so the mean moves by Sigma scale g.
-
-    Source: ADM (arXiv:2105.05233), algorithm 1.
-    """
-    return lambda now: scale * classifier_gradient(log_prob, now.x_t, now.t)
+    def _check_schedule(self, schedule: NoiseSchedule) -> None:
+        if not torch.equal(schedule.alpha_bar, self.schedule.alpha_bar):
+            raise ValueError(
+                f"this classifier was trained on the schedule {self.schedule.name!r}, the denoiser on "
+                f"{schedule.name!r}: at one t they mean different noise. Train it on the denoiser's schedule"
+            )

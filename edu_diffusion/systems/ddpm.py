@@ -38,6 +38,8 @@ class DDPM:
     Any of them may be exchanged. `loss` has the signature of `simple_loss`; `times` makes what draws the times, from T.
 
     Pictures must be in [-1, 1]; points of another kind (2-D toys) may lie anywhere.
+
+    Raises: ValueError if the variance is to be learned, but the loss cannot teach it.
     """
 
     net: nn.Module = field(default_factory=ddpm_unet)
@@ -48,6 +50,8 @@ class DDPM:
     times: Callable[[int], UniformTimes | LossAwareTimes] = UniformTimes
 
     def __post_init__(self):
+        if self.loss is simple_loss and self.variance.learned:
+            raise ValueError("simple_loss cannot teach a learned variance: use hybrid_loss or vlb_loss, or fix it")
         self.modules = {"net": self.net}
         self.memory = {"times": self.times(self.schedule.T)}
 

@@ -6,7 +6,7 @@ from torch.optim.swa_utils import AveragedModel
 
 
 class Ema:
-    """An exponential moving average of a module's weights.
+    """An exponential moving average of a module's weights, in evaluation mode.
 
     After n updates the decay is min(decay, (1 + n) / (10 + n)): short at first, so that the random start is forgotten.
 
@@ -18,7 +18,7 @@ class Ema:
             raise ValueError(f"decay must be in [0, 1), got {decay}")
         self.decay = decay
         self.averaged = AveragedModel(module, multi_avg_fn=self._average, use_buffers=False)
-        self.averaged.requires_grad_(False)
+        self.averaged.requires_grad_(False).eval()
 
     @property
     def module(self) -> nn.Module:

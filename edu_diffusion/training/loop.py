@@ -85,6 +85,15 @@ class Training:
         self.step += 1
         return measured
 
+    def check_phases(self) -> None:
+        """Refuse optimisers whose turn never came: what they hold would stay as it was, and nobody would see it.
+
+        Raises: ValueError naming them.
+        """
+        idle = sorted(name for name, optimiser in self.optimisers.items() if optimiser.steps == 0)
+        if idle:
+            raise ValueError(f"the recipe has had no phase for the optimisers {idle}: what they hold is not trained")
+
     def state_dict(self) -> dict:
         """Everything that a continuation needs to be the same to the last bit."""
         return {
@@ -154,7 +163,7 @@ def train(
     its part of each batch.
 
     Raises: FloatingPointError if a loss is no longer a finite number; ValueError if the data were split for another
-    number of processes.
+    number of processes, or if up to the first log the recipe had no phase for one of the optimisers.
     """
     team = Team(runtime or pick_runtime())
     if getattr(data, "world", team.world) != team.world or getattr(data, "rank", team.rank) != team.rank:
@@ -192,6 +201,7 @@ def _run(state: Training, team: Team, steps, minutes, pause, checkpoint, log_eve
             continue
         metrics = {name: value / (state.step - since) for name, value in team.mean(totals).items()}
         _check_finite(metrics, state.step)
+        state.check_phases()
         speed = (state.images - images) / max(state.seconds - start, 1e-9)
         rate = next(iter(state.optimisers.values())).rate
         if checkpoint is not None and (progress >= 1 or paused or now - saved > checkpoint.every):

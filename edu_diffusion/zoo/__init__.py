@@ -9,6 +9,19 @@ from edu_diffusion.zoo.card import Card
 from edu_diffusion.zoo.claims import claim, ledger
 from edu_diffusion.zoo.entries import ENTRIES, Entry, Plan, find
 from edu_diffusion.zoo.eyes import fashion_classifier
+from edu_diffusion.zoo.families import families
 from edu_diffusion.zoo.loading import card, load
 
-__all__ = ["ENTRIES", "Card", "Entry", "Plan", "card", "claim", "fashion_classifier", "find", "ledger", "load"]
+__all__ = [
+    "ENTRIES",
+    "Card",
+    "Entry",
+    "Plan",
+    "card",
+    "claim",
+    "families",
+    "fashion_classifier",
+    "find",
+    "ledger",
+    "load",
+]

@@ -7,10 +7,19 @@ from dataclasses import dataclass
 from edu_diffusion.data import LabelledImages, fashion
 from edu_diffusion.diffusion import cosine
 from edu_diffusion.metrics import Measured
+from edu_diffusion.systems.adm import ADM, NoisyClassifier
 from edu_diffusion.systems.classifier import ClassifierRecipe
+from edu_diffusion.systems.classifier_free import ClassifierFreeADM
 from edu_diffusion.systems.ddpm import DDPM
+from edu_diffusion.systems.improved_ddpm import ImprovedDDPM, improved_unet
 from edu_diffusion.training import Recipe
-from edu_diffusion.zoo.measure import measure_classifier, measure_denoiser
+from edu_diffusion.zoo.measure import (
+    measure_classifier,
+    measure_classifier_free,
+    measure_denoiser,
+    measure_improved,
+    measure_noisy_classifier,
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,34 @@ ENTRIES = {
             lambda: DDPM(schedule=cosine()),
             Plan(steps=10_000),
             measure_denoiser,
+        ),
+        Entry(
+            "improved-fashion",
+            "improved DDPM, a larger network: cosine schedule, learned variance, hybrid loss",
+            lambda: ImprovedDDPM(improved_unet(widths=(64, 128))),
+            Plan(steps=16_000, ema=0.999),
+            measure_improved,
+        ),
+        Entry(
+            "adm-fashion",
+            "ADM, told the class: three levels, adaptive norms, residual resizing",
+            ADM,
+            Plan(steps=12_000, ema=0.999),
+            measure_denoiser,
+        ),
+        Entry(
+            "noisy-classifier",
+            "names the class of noisy pictures, for classifier guidance",
+            NoisyClassifier,
+            Plan(steps=4000, batch=128, weight_decay=0.05, ema=None),
+            measure_noisy_classifier,
+        ),
+        Entry(
+            "cfg-fashion",
+            "ADM with the class left out for one example in ten, for classifier-free guidance",
+            ClassifierFreeADM,
+            Plan(steps=16_000, ema=0.999),
+            measure_classifier_free,
         ),
     ]
 }

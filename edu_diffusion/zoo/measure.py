@@ -1,25 +1,56 @@
 """How the zoo's models are measured: by their samples, against the test set, beside what real data scores."""
 
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from edu_diffusion.data import fashion
-from edu_diffusion.diffusion import ClipX0, ddim, generate
+from edu_diffusion.diffusion import ClipX0, Rule, bits_per_dim, ddim, generate
 from edu_diffusion.metrics import Measured, extract, frechet_distance, nearest, precision_recall, real_floor
+from edu_diffusion.systems.adm import ADM, NoisyClassifier
 from edu_diffusion.systems.classifier import ClassifierRecipe, accuracy
+from edu_diffusion.systems.classifier_free import ClassifierFreeADM
+from edu_diffusion.training import pick_runtime
+from edu_diffusion.types import Cond
 from edu_diffusion.zoo.eyes import fashion_classifier
 
+CLASSES, BATCH = 10, 250
+SCALE = 1.5  # of classifier-free guidance, where a model is measured with it
+CLASSIFIER_SCALE = 1.0  # of classifier guidance
+TIMES = (1, 100, 200, 300, 400, 500, 600, 700, 800, 900)  # at which a classifier of noisy pictures is measured
 
-def draw(denoiser, count: int, *, seed: int = 0, steps: int = 50, batch: int = 250) -> Tensor:
-    """`count` samples by DDIM with x0 clipped, on the CPU; the first n are the same whatever the count."""
+
+def draw(
+    denoiser,
+    count: int,
+    *,
+    seed: int = 0,
+    steps: int | Sequence[int] = 50,
+    batch: int = BATCH,
+    cond: Cond | None = None,
+    rule: Rule | None = None,
+) -> Float[Tensor, "count 1 28 28"]:
+    """`count` samples with x0 clipped, by DDIM or another rule, on the CPU.
+
+    The first n are the same whatever the count. `cond`, if given, is the condition of one batch, and serves for all.
+    """
     generator = torch.Generator().manual_seed(seed)
+    options = {"steps": steps, "rule": rule or ddim(), "generator": generator, "cond": cond}
     parts = []
     while len(parts) * batch < count:
-        x = generate(ClipX0(denoiser), (batch, 1, 28, 28), steps=steps, rule=ddim(), generator=generator)
-        parts.append(x.clamp(-1, 1).cpu())
+        parts.append(generate(ClipX0(denoiser), (batch, 1, 28, 28), **options).clamp(-1, 1).cpu())
     return torch.cat(parts)[:count]
+
+
+def each_class(count: int = BATCH) -> Int[Tensor, "count"]:
+    """0, 1, .. 9, 0, 1, ..: every class equally often, as in the test set."""
+    return torch.arange(count) % CLASSES
 
 
 @cache
@@ -35,6 +66,19 @@ def features(images: Tensor) -> Tensor:
     return extract(lambda part: net.features(part.to(device)), images)
 
 
+def named(features: Tensor) -> Int[Tensor, "n"]:
+    """The class that the zoo's classifier names, from its features."""
+    net = fashion_classifier()
+    device = next(net.parameters()).device
+    return net.to_logits(features.float().to(device)).argmax(1).cpu()
+
+
+def entropy(classes: Int[Tensor, "n"]) -> float:
+    """How evenly the classes occur, in bits: log2(10) = 3.32 if all ten do equally often, 0 if only one does."""
+    shares = torch.bincount(classes, minlength=CLASSES) / len(classes)
+    return -(shares * shares.clamp(min=1e-12).log2()).sum().item()
+
+
 def fd(images: Tensor, seed: int) -> Measured:
     """The Frechet distance of samples to the test set, with the floor of as many training pictures."""
     floor = real_floor(real_features("train"), real_features("test"), len(images))
@@ -43,28 +87,102 @@ def fd(images: Tensor, seed: int) -> Measured:
 
 
 def measure_denoiser(system, seed: int = 0, samples: int = 10_000) -> dict[str, Measured]:
-    """Fréchet distance, precision and recall of DDIM samples; and how near they come to a training picture."""
-    images = draw(system.denoiser, samples, seed=seed)
-    real, test = real_features("train"), real_features("test")
-    chosen = torch.randperm(len(real), generator=torch.Generator().manual_seed(seed))[:samples]
-    ours = precision_recall(generated=features(images), real=test)
-    floor = precision_recall(generated=real[chosen], real=test)
+    """What `measure_images` says of DDIM-50 samples; a model that is told the class gets each class equally often."""
+    wanted = each_class() if isinstance(system, ADM) else None
+    cond = None if wanted is None else system.labels(wanted)
+    return measure_sampling(system.denoiser, seed, samples, cond, wanted)
+
+
+def measure_improved(system, seed: int = 0, samples: int = 10_000, pictures: int = 1000) -> dict[str, Measured]:
+    """The same, and the bound in bits/dim on the first test pictures, at every one of the T times."""
+    x0 = fashion("test").x[:pictures].to(system.denoiser.device)
+    bits = bits_per_dim(ClipX0(system.denoiser), x0, generator=torch.Generator().manual_seed(seed))
+    found = {
+        "bits": Measured("variational bound", bits.total, pictures, seed, unit="bits/dim"),
+        "bits_prior": Measured("of it, the prior term L_T", bits.prior, pictures, seed, unit="bits/dim"),
+        "bits_last": Measured("of it, the last step L_0", bits.terms[0].item(), pictures, seed, unit="bits/dim"),
+    }
+    return measure_denoiser(system, seed, samples) | found
+
+
+def measure_classifier_free(system: ClassifierFreeADM, seed: int = 0, samples: int = 10_000) -> dict[str, Measured]:
+    """The model told the class, with guidance off, and again with it."""
+    wanted = each_class()
+    guided = measure_sampling(system.guided(SCALE), seed, samples, system.labels(wanted), wanted)
+    return measure_denoiser(system, seed, samples) | prefixed(f"guided by {SCALE:g}", guided)
+
+
+def measure_noisy_classifier(system: NoisyClassifier, seed: int = 0, samples: int = 10_000) -> dict[str, Measured]:
+    """Its accuracy on test pictures noised to several times, and what its guidance makes of the zoo's ADM."""
+    from edu_diffusion.zoo.loading import load  # which knows the entries, and they know how each is measured
+
+    test, adm, wanted = fashion("test"), load("adm-fashion"), each_class()
+    found = {
+        f"accuracy_{t}": Measured(f"accuracy at t = {t}", system.accuracy(test.x, test.y, t, seed), len(test), seed)
+        for t in TIMES
+    }
+    guided = system.guide(adm.denoiser, wanted, CLASSIFIER_SCALE)
+    sampled = measure_sampling(guided, seed, samples, adm.labels(wanted), wanted)
+    return found | prefixed(f"adm-fashion guided by {CLASSIFIER_SCALE:g}", sampled)
+
+
+def prefixed(how: str, results: dict[str, Measured]) -> dict[str, Measured]:
+    """Results of a guided model, under names that say so."""
+    return {f"guided_{key}": replace(result, name=f"{result.name}, {how}") for key, result in results.items()}
+
+
+def measure_sampling(
+    denoiser, seed: int, samples: int, cond: Cond | None = None, wanted: Int[Tensor, "batch"] | None = None
+) -> dict[str, Measured]:
+    """Draw samples by DDIM-50 and measure them, and the time they took."""
+    start = time.perf_counter()
+    images = draw(denoiser, samples, seed=seed, cond=cond)
+    seconds = (time.perf_counter() - start) / (BATCH * math.ceil(samples / BATCH))
+    here = f"s, DDIM-50 in batches of {BATCH} on {pick_runtime().describe()}"
+    wanted = None if wanted is None else wanted.repeat(math.ceil(samples / BATCH))[:samples]
+    took = Measured("time a picture", seconds, samples, seed, unit=here)
+    return measure_images(images, seed, wanted) | {"seconds": took}
+
+
+def measure_images(images: Tensor, seed: int, wanted: Int[Tensor, "n"] | None = None) -> dict[str, Measured]:
+    """What `quality` says of samples, and how near they come to a training picture."""
     few = images[:1000]
     train_images, test_images = fashion("train").x, fashion("test").x[:1000]
     near, near_real = nearest(few, train_images), nearest(test_images, train_images)
-    return {
+    distance = Measured(
+        "distance to the nearest training picture",
+        near.distance.median().item(),
+        len(few),
+        seed,
+        floor=near_real.distance.median().item(),
+        unit="root mean square over pixels, median",
+    )
+    return quality(images, seed, wanted) | {"nearest": distance}
+
+
+def quality(images: Tensor, seed: int, wanted: Int[Tensor, "n"] | None = None) -> dict[str, Measured]:
+    """Frechet distance, precision and recall, and how evenly the classes occur.
+
+    `wanted` is the class that was asked for, of each picture; how often it came is measured too.
+    """
+    samples, made = len(images), features(images)
+    real, test = real_features("train"), real_features("test")
+    chosen = torch.randperm(len(real), generator=torch.Generator().manual_seed(seed))[:samples]
+    ours = precision_recall(generated=made, real=test)
+    floor = precision_recall(generated=real[chosen], real=test)
+    classes, real_classes = named(made), named(test)
+    evenness, real_evenness = entropy(classes), entropy(real_classes)
+    found = {
         "fd": fd(images, seed),
         "precision": Measured("precision", ours[0], samples, seed, floor=floor[0]),
         "recall": Measured("recall", ours[1], samples, seed, floor=floor[1]),
-        "nearest": Measured(
-            "distance to the nearest training picture",
-            near.distance.median().item(),
-            len(few),
-            seed,
-            floor=near_real.distance.median().item(),
-            unit="root mean square over pixels, median",
-        ),
+        "class_entropy": Measured("entropy of the classes", evenness, samples, seed, floor=real_evenness, unit="bits"),
     }
+    if wanted is not None:
+        right = (classes == wanted).float().mean().item()
+        real_right = (real_classes == fashion("test").y).float().mean().item()
+        found["class_accuracy"] = Measured("share of the class asked for", right, samples, seed, floor=real_right)
+    return found
 
 
 def measure_classifier(system: ClassifierRecipe, seed: int = 0) -> dict[str, Measured]:

@@ -15,6 +15,8 @@ from edu_diffusion.diffusion import (
     ClassifierGuided,
     ClipX0,
     Denoiser,
+    DynamicThreshold,
+    Interval,
     ancestral,
     classifier_gradient,
     cosine,
@@ -153,3 +155,50 @@ def test_wrappers_stack_and_their_order_means_something():
     inside = ClassifierFree(ClipX0(plain), 5.0, NULL)(x_t, 900, cond)
     outside = ClipX0(ClassifierFree(plain, 5.0, NULL))(x_t, 900, cond)
     assert outside.x0.abs().max() <= 1 < inside.x0.abs().max()
+
+
+class TestDynamicThreshold:
+    def test_what_leaves_the_range_is_squeezed_back(self):
+        x_t = torch.linspace(-4, 4, 1000).reshape(1, 1, 10, 100)
+        prediction = DynamicThreshold(Denoiser(lambda x, t, cond: x, SCHEDULE, X0), 0.9)(x_t, 500)
+        assert prediction.x0.abs().max() == 1
+        # A tenth was beyond the quantile, so it is clipped; the rest is scaled alike.
+        inside = prediction.x0.abs() < 1
+        assert inside.float().mean() == pytest.approx(0.9, abs=0.01)
+        torch.testing.assert_close(prediction.x0[inside], x_t[inside] / 3.6, rtol=1e-2, atol=1e-3)
+        torch.testing.assert_close(q_sample(SCHEDULE, prediction.x0, 500, prediction.eps), x_t)
+
+    def test_what_is_in_range_is_left_alone(self):
+        x_t = torch.rand(2, 1, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        plain = Denoiser(lambda x, t, cond: x, SCHEDULE, X0)
+        torch.testing.assert_close(DynamicThreshold(plain)(x_t, 500).x0, x_t)
+
+    def test_each_example_has_its_own(self):
+        x_t = torch.cat([torch.full((1, 1, 2, 2), 0.5), torch.full((1, 1, 2, 2), 5.0)])
+        found = DynamicThreshold(Denoiser(lambda x, t, cond: x, SCHEDULE, X0))(x_t, 500).x0
+        assert found[0].max() == 0.5 and found[1].max() == 1
+
+    @pytest.mark.parametrize("share", [0.0, 1.1])
+    def test_shares_out_of_range_are_refused(self, share):
+        with pytest.raises(ValueError, match="share must be in"):
+            DynamicThreshold(Denoiser(by_condition, SCHEDULE), share)
+
+
+class TestInterval:
+    def test_guidance_acts_inside_only(self):
+        x_t, cond = setting()
+        some = Interval(ClassifierFree(Denoiser(by_condition, SCHEDULE), 3.0, NULL), 200, 600)
+        assert [some(x_t, t, cond).eps.max().item() for t in (199, 200, 600, 601)] == [1, 3, 3, 1]
+
+    def test_what_makes_no_sense_is_refused(self):
+        plain = Denoiser(by_condition, SCHEDULE)
+        guided = ClassifierFree(plain, 3.0, NULL)
+        with pytest.raises(ValueError, match="got ClipX0"):
+            Interval(ClipX0(guided), 1, 5)
+        with pytest.raises(ValueError, match="low must not be above high"):
+            Interval(guided, 5, 1)
+        with pytest.raises(ValueError, match="give an int"):
+            Interval(guided, 1, 5)(*setting()[:1], torch.tensor([1, 2, 3]), setting()[1])
+        steered = Interval(ClassifierGuided(plain, lambda x, t: x.flatten(1).sum(1)), 1, 5)
+        with pytest.raises(ValueError, match="ClassifierGuided outside"):
+            ClassifierFree(steered, 2.0, NULL)

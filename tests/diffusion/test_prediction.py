@@ -78,3 +78,18 @@ def test_what_does_not_fit_is_refused():
         Denoiser(lambda *_: eps, SCHEDULE, EPS, LEARNED)(x_t, 5)
     with pytest.raises(ValueError, match="no var_frac"):
         LEARNED.log_var(Denoiser(lambda *_: eps, SCHEDULE)(x_t, 5), 4)
+
+
+def test_one_network_may_be_used_with_any_variance():
+    _, eps, t, x_t = setting()
+    learned = Denoiser(lambda *_: torch.cat([eps, 0 * eps], dim=1), SCHEDULE, EPS, LEARNED)
+    plain = Denoiser(lambda *_: eps, SCHEDULE, EPS, FIXED_LARGE)
+    fixed = learned.with_variance(FIXED_LARGE)
+    assert torch.equal(fixed(x_t, t).log_var(t - 1), plain(x_t, t).log_var(t - 1))
+    assert torch.equal(fixed(x_t, t).eps, eps)
+
+
+def test_data_must_be_numbers_with_a_point():
+    levels = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r"floating point, got torch\.uint8"):
+        SCHEDULE.signal(torch.tensor([1, 2]), levels)

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from edu_diffusion.nets import MLP, Attention, ResBlock, UNet, attend, group_norm, sinusoid
+from edu_diffusion.nets import MLP, Attention, Encoder, ResBlock, ResizeBlock, UNet, attend, group_norm, sinusoid
+from edu_diffusion.nets.layers import resize
 from edu_diffusion.systems.ddpm import ddpm_unet
 from edu_diffusion.types import Cond
 
@@ -84,12 +85,59 @@ class TestUNet:
         with pytest.raises(ValueError, match=message):
             UNet(1, **SMALL)(torch.zeros(shape), torch.ones(1), cond)
 
+    @pytest.mark.parametrize("part", ["vec", "tokens"])
+    def test_a_condition_it_was_built_for_must_come(self, part):
+        with pytest.raises(ValueError, match=f"wants {part}, got none"):
+            UNet(1, **{part: 4}, **SMALL)(normal(2, 1, 8, 8), torch.ones(2))
+
+    @pytest.mark.parametrize(
+        "options", [{"adaptive": False}, {"residual": True}, {"head_width": 16}, {"adaptive": False, "residual": True}]
+    )
+    @pytest.mark.parametrize("size", [8, 14, 28])
+    def test_adm_s_choices(self, options, size):
+        net = stirred(UNet(1, widths=(16, 32, 32), attention=(False, True, True), **options))
+        x = normal(2, 1, size, size)
+        early, late = (net(x, torch.full((2,), t)) for t in (5.0, 900.0))
+        assert early.shape == x.shape and not torch.allclose(early, late)
+
+    def test_added_embeddings_are_added_in_the_resizing_blocks_too(self):
+        net = UNet(1, adaptive=False, residual=True, **SMALL)
+        blocks = [part for part in net.modules() if isinstance(part, ResBlock)]
+        assert any(isinstance(block, ResizeBlock) for block in blocks)
+        assert not any(block.adaptive for block in blocks)
+
+    def test_residual_resizing_starts_without_its_branch(self):
+        block, x = ResizeBlock(16, 16, 8), normal(1, 16, 7, 7)
+        assert torch.equal(block(x, normal(1, 8), (4, 4)), resize(x, (4, 4)))
+
     def test_levels_must_agree(self):
         with pytest.raises(ValueError, match="each of the 3 levels"):
             UNet(1, widths=(16, 32, 32))
 
     def test_the_default_network_is_small(self):
         assert sum(p.numel() for p in ddpm_unet().parameters()) < 1_500_000
+
+
+class TestEncoder:
+    def test_a_vector_for_each_picture_that_depends_on_t(self):
+        net = stirred(Encoder(1, 5, widths=(16, 32)))
+        x = normal(3, 1, 28, 28)
+        early, late = (net(x, torch.full((3,), t)) for t in (0.0, 900.0))
+        assert early.shape == (3, 5) and not torch.allclose(early, late)
+        torch.testing.assert_close(net(x[1:2], torch.zeros(1)), early[1:2], rtol=1e-4, atol=1e-4)
+
+    def test_without_time_it_does_not(self):
+        net, x = stirred(Encoder(1, 5, widths=(16, 32), time=False)), normal(3, 1, 28, 28)
+        assert torch.equal(net(x, torch.zeros(3)), net(x, torch.full((3,), 900.0)))
+
+    @pytest.mark.parametrize("shape", [(1, 3, 8, 8), (1, 1, 9, 8)])
+    def test_what_does_not_fit_is_refused(self, shape):
+        with pytest.raises(ValueError, match="1 channels and sides divisible by 2"):
+            Encoder(1)(torch.zeros(shape), torch.ones(1))
+
+    def test_levels_must_agree(self):
+        with pytest.raises(ValueError, match="each of the 3 levels"):
+            Encoder(1, widths=(16, 32, 32))
 
 
 class TestParts:
@@ -123,7 +171,11 @@ class TestParts:
 
     def test_mlp(self):
         net = MLP(2, vec=3)
-        x, t = normal(4, 2), torch.ones(4)
-        assert net(x, t).shape == (4, 2)
-        assert not torch.allclose(net(x, t), net(x, 5 * t))
-        assert not torch.allclose(net(x, t), net(x, t, Cond(vec=normal(4, 3))))
+        x, t, told = normal(4, 2), torch.ones(4), Cond(vec=normal(4, 3))
+        assert net(x, t, told).shape == (4, 2)
+        assert not torch.allclose(net(x, t, told), net(x, 5 * t, told))
+        assert not torch.allclose(net(x, t, told), net(x, t, Cond(vec=normal(4, 3, seed=2))))
+        with pytest.raises(ValueError, match="wants vec"):
+            net(x, t)
+        with pytest.raises(ValueError, match="takes no vec"):
+            MLP(2)(x, t, told)

@@ -4,7 +4,10 @@ import pytest
 import torch
 
 from edu_diffusion.data import LabelledImages, fashion
-from edu_diffusion.diffusion import X0, Denoiser, linear
+from edu_diffusion.diffusion import FIXED_SMALL, X0, Denoiser, cosine, linear, simple_loss
+from edu_diffusion.metrics import Measured
+from edu_diffusion.systems.adm import ADM
+from edu_diffusion.systems.improved_ddpm import ImprovedDDPM, improved_unet
 from edu_diffusion.zoo import measure
 
 
@@ -50,9 +53,49 @@ def test_fd_of_real_pictures_is_the_floor(few):
 
 def test_a_denoiser_s_results_name_their_floor(few):
     results = measure.measure_denoiser(SimpleNamespace(denoiser=constant(-1.0)), seed=3, samples=150)
-    assert set(results) == {"fd", "precision", "recall", "nearest"}
+    assert results.pop("seconds").value > 0
+    assert set(results) == {"fd", "precision", "recall", "class_entropy", "nearest"}
     for result in results.values():
         assert result.samples == 150 and result.seed == 3 and result.floor is not None
+    assert results["class_entropy"].value == 0 and results["class_entropy"].floor > 3
     # All samples are one black picture: nothing of what is real is made.
     assert results["recall"].value < 0.1 < results["recall"].floor
     assert results["nearest"].floor == pytest.approx(measure.nearest(few("test").x, few("train").x).distance.median())
+
+
+def draws_its_class():
+    """A model that, told a class, draws the first training picture of that class."""
+    data = fashion("train")
+    pictures = torch.stack([data.x[data.y == y][0] for y in range(10)])
+
+    def net(x_t, t, cond):
+        return torch.einsum("bk,kchw->bchw", cond.vec, pictures)
+
+    return ADM(net=net, target=X0, variance=FIXED_SMALL, loss=simple_loss)
+
+
+def test_a_model_that_is_told_the_class_is_asked_for_each_as_often(few):
+    results = measure.measure_denoiser(draws_its_class(), samples=200)
+    assert results["class_accuracy"].value > 0.8 and results["class_accuracy"].floor > 0.85
+    assert results["class_entropy"].value > 2.5
+
+
+def test_entropy_of_classes():
+    assert measure.entropy(torch.arange(10)) == pytest.approx(3.3219, abs=1e-3)
+    assert measure.entropy(torch.zeros(5, dtype=torch.long)) == 0
+    assert measure.entropy(torch.tensor([0, 1])) == 1
+
+
+def test_results_of_a_guided_model_say_so():
+    plain = {"fd": Measured("Fréchet distance", 2.0, 10, 0)}
+    found = measure.prefixed("guided by 2", plain)["guided_fd"]
+    assert found.name == "Fréchet distance, guided by 2" and found.value == 2
+
+
+def test_bits_of_an_improved_model_come_with_their_parts(few, monkeypatch):
+    torch.manual_seed(0)
+    system = ImprovedDDPM(improved_unet(widths=(16, 32), attention=(False, False)), schedule=cosine(20))
+    monkeypatch.setattr(measure, "measure_denoiser", lambda *_: {})
+    found = measure.measure_improved(system, pictures=20)
+    assert found["bits"].value > found["bits_last"].value > 0 and found["bits_prior"].value > 0
+    assert found["bits"].unit == "bits/dim" and found["bits"].samples == 20

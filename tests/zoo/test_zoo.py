@@ -9,6 +9,7 @@ from edu_diffusion.data import checksum
 from edu_diffusion.zoo import ENTRIES, card, fashion_classifier, load
 from edu_diffusion.zoo.store import HERE, LARGEST, card_path, weights_path
 
+WITHOUT_FLOOR = ("accuracy", "time a picture", "variational bound", "of it, the ")  # there is no such thing as a best
 TRAINED = [name for name in ENTRIES if card_path(name).exists()]
 
 
@@ -34,7 +35,7 @@ def test_a_card_says_how_it_was_trained_and_what_was_measured(name):
     assert made.results, f"{name} was not measured: run `python -m edu_diffusion evaluate {name}`"
     for result in made.results.values():
         assert result.samples >= 1000 and result.seed is not None
-        assert result.floor is not None or result.name == "accuracy"
+        assert result.floor is not None or result.name.startswith(WITHOUT_FLOOR)
 
 
 def test_the_files_are_small():

@@ -3,7 +3,7 @@
 import difflib
 from pathlib import Path
 
-from edu_diffusion.zoo.claims import ddpm, forward, reverse, samples, unet
+from edu_diffusion.zoo.claims import adm, ddpm, forward, guidance, improved, reverse, samples, sampling, unet
 from edu_diffusion.zoo.claims.core import (
     Arms,
     Claim,
@@ -19,7 +19,9 @@ from edu_diffusion.zoo.claims.core import (
 from edu_diffusion.zoo.store import HERE
 
 CLAIMS: dict[str, Claim] = {
-    claim.id: claim for lesson in (forward, reverse, unet, ddpm, samples) for claim in lesson.CLAIMS
+    claim.id: claim
+    for lesson in (forward, reverse, unet, ddpm, samples, improved, sampling, adm, guidance)
+    for claim in lesson.CLAIMS
 }
 
 

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from edu_diffusion.data import fashion
-from edu_diffusion.diffusion import X0, Denoiser, from_betas, linear, q_posterior, vlb_loss
+from edu_diffusion.diffusion import X0, Denoiser, ddim, dpm_pp, from_betas, linear, q_posterior, vlb_loss
 from edu_diffusion.systems.ddpm import DDPM, ddpm_unet
+from edu_diffusion.zoo import card
 from edu_diffusion.zoo.claims import arms as arms_module
-from edu_diffusion.zoo.claims import ddpm, forward, reverse, samples, unet
-from edu_diffusion.zoo.claims.arms import PredictsMean, eps_error, measured, spread_times
+from edu_diffusion.zoo.claims import ddpm, forward, improved, reverse, samples, sampling, unet
+from edu_diffusion.zoo.claims.arms import PredictsMean, eps_error, measured, of_zoo, spread_times
 from edu_diffusion.zoo.claims.core import DOES_NOT, HOLDS, IN_PART, Arms
 
 
@@ -81,10 +82,11 @@ class TestArms:
         monkeypatch.setattr(arms_module, "SEEDS", (0, 1))
         return Arms(tmp_path, tmp_path / "runs")
 
-    def test_an_arm_trains_and_is_measured_once_for_each_seed(self, small):
+    def test_an_arm_trains_and_is_measured_once_for_each_seed(self, small, monkeypatch):
         def build():
             return DDPM(net=ddpm_unet(widths=(16, 32), attention=(False, False)))
 
+        monkeypatch.setattr(arms_module, "WIDTHS", (16, 32))
         found = measured(small, "some-arm", build)
         assert found["fd"].value == 2.5 and found["fd"].seeds == 2 and found["fd"].floor == 0.5
         assert found["bits"].value > 0 and 0.5 < found["eps_error"].value < 2 and found["eps_error"].spread > 0
@@ -92,10 +94,15 @@ class TestArms:
         assert measured(small, "some-arm", never) == found  # nothing is built again
 
     def test_arms_of_another_budget_are_refused(self, small, monkeypatch):
-        measured(small, "some-arm", lambda: DDPM(net=ddpm_unet(widths=(16, 32), attention=(False, False))))
+        build, widths = (lambda: DDPM(net=ddpm_unet(widths=(16, 32), attention=(False, False)))), (16, 32)
+        measured(small, "some-arm", build, widths=widths)
         monkeypatch.setattr(arms_module, "STEPS", 4)
         with pytest.raises(ValueError, match=r"another budget \(steps\)"):
-            measured(small, "some-arm", never)
+            measured(small, "some-arm", never, widths=widths)
+
+    def test_an_arm_must_have_the_widths_it_says(self, small):
+        with pytest.raises(ValueError, match=r"says widths \(32, 64\), but builds \{\(16, 32\)\}"):
+            measured(small, "wrong", lambda: DDPM(net=ddpm_unet(widths=(16, 32), attention=(False, False))))
 
     def test_times_are_dense_at_the_start(self):
         times = spread_times(linear(), 60)
@@ -149,22 +156,39 @@ class StoredArms(Arms):
         self.asked.append(name)
         arm = name.rsplit("-seed", 1)[0]
         numbers = {"fd": float(self.fd.get(arm, 20)), "bits": self.bits.get(arm, 4.0), "eps_error": 0.1}
-        return numbers | {"floor": 0.3, "budget": arms_module.budget(), "minutes": 5.0}
+        return numbers | {"floor": 0.3, "budget": budget_of(arm), "minutes": 5.0}
+
+
+def budget_of(arm: str) -> dict:
+    """The budget that an arm of this name has."""
+    sizes = tuple(map(int, arm.split("-")[1:])) if arm.startswith("widths-") else None
+    widths = (24, 48) if "deeper" in arm else sizes
+    return arms_module.Arm(arm, never, widths=widths).budget()
+
+
+CHOICES_HELP = {
+    "adm-embedding-added-not-scaling": 30,
+    "adm-attention-at-14x14-too": 15,
+    "adm-heads-of-16-channels": 15,
+    "adm-residual-resizing": 15,
+    "adm-deeper-and-narrower": 15,
+}
 
 
 class TestVerdicts:
     @pytest.mark.parametrize(
         "fd, says",
         [
-            ({"no-skips": 30, "no-attention": 25, "no-time": 23}, HOLDS),
-            ({"no-skips": 30, "no-attention": 20.5, "no-time": 23}, IN_PART),
+            ({"no-skips": 30, "no-attention": 25, "no-time": 23} | CHOICES_HELP, HOLDS),
+            ({"no-skips": 30, "no-attention": 25, "no-time": 23}, IN_PART),
             ({"no-skips": 21, "no-attention": 20.5, "no-time": 15}, DOES_NOT),
         ],
     )
     def test_unet_parts(self, fd, says):
         found = unet.measure_parts(StoredArms(fd))
         assert found.verdict == says and found.numbers["no skips: FD"].value == fd["no-skips"]
-        assert found.why.count("it matters") == sum(value > 22 for value in fd.values())
+        assert found.why.count("it matters") == sum(fd[f"no-{part}"] > 22 for part in unet.PARTS)
+        assert found.why.count("within the margin") == (0 if says == HOLDS else len(unet.CHOICES))
 
     @pytest.mark.parametrize(
         "mean, bound, says", [(60, 40, HOLDS), (60, 21, IN_PART), (18, 40, IN_PART), (18, 19, DOES_NOT)]
@@ -175,12 +199,53 @@ class TestVerdicts:
         assert found.verdict == says and len(found.numbers) == 6 and "lowest of all six: v, 15" in found.why
         assert "linear-eps-simple-seed0" in arms.asked
 
-    @pytest.mark.parametrize("fd, bits, says", [(40, 3.5, IN_PART), (40, 4.1, IN_PART), (19, 4.1, DOES_NOT)])
-    def test_simple_against_the_bound_is_never_more_than_half_measured(self, fd, bits, says):
-        arms = StoredArms({"linear-eps-bound": fd}, {"linear-eps-bound": bits})
-        found = ddpm.measure_simple(arms)
-        assert found.verdict == says and "not measured yet" in found.why
-        assert found.numbers["linear, bound: bits"].value == bits
+    @pytest.mark.parametrize(
+        "bound, bits, says", [(40, 3.5, HOLDS), (40, 4.1, IN_PART), (19, 3.5, IN_PART), (19, 4.1, DOES_NOT)]
+    )
+    def test_simple_against_the_bound(self, bound, bits, says):
+        vlb = ("linear-vlb", "cosine-vlb")
+        arms = StoredArms(dict.fromkeys(vlb, bound), dict.fromkeys(vlb, bits))
+        found = improved.measure_losses(arms)
+        assert found.verdict == says and len(found.numbers) == 12
+        assert found.numbers["cosine, bound: bits"].value == bits
+
+    @pytest.mark.parametrize(
+        "fds, bits, says",
+        [((40, 20, 18, 15), (5, 4, 3.9, 3.8), HOLDS), ((40, 20, 21, 15), (5, 4, 3.9, 3.8), IN_PART)],
+    )
+    def test_bigger(self, fds, bits, says):
+        names = ["widths-16-32", "linear-eps-simple", "widths-48-96", "widths-64-128"]
+        found = improved.measure_sizes(
+            StoredArms(dict(zip(names, fds, strict=True)), dict(zip(names, bits, strict=True)))
+        )
+        assert found.verdict == says and len(found.numbers) == 8
+
+    def test_numbers_of_other_weights_are_refused(self, tmp_path):
+        arms = Arms(tmp_path, tmp_path / "runs")
+        digest = card("ddpm-fashion").weight_sha256
+        found = of_zoo(arms, "ddpm-fashion", "nothing", lambda system: {"fd": 1.0})
+        assert found["weights"] == digest and of_zoo(arms, "ddpm-fashion", "nothing", never) == found
+        path = arms.folder / "ddpm-fashion-nothing.json"
+        path.write_text(path.read_text().replace(digest, "0" * 64))
+        with pytest.raises(ValueError, match="of other weights"):
+            of_zoo(arms, "ddpm-fashion", "nothing", never)
+
+    def test_the_order_of_a_rule_is_measured(self):
+        assert sampling.order_of(ddim(), fine=640) == pytest.approx(1, abs=0.3)
+        assert sampling.order_of(dpm_pp(), fine=640) == pytest.approx(2, abs=0.3)
+
+    @pytest.mark.parametrize("slow, says", [(1.0, HOLDS), (3.0, IN_PART)])
+    def test_ddim_needs_few_steps(self, monkeypatch, slow, says):
+        def found(arms, entry, what, measure):
+            rule, steps = what.rsplit("-", 1)
+            worst = {"ancestral": 200, "ddim": 20, "dpm_pp": 15}[rule]
+            return {"fd": 5 + slow * worst / int(steps), "floor": 0.7}
+
+        monkeypatch.setattr(sampling, "of_zoo", found)
+        orders = iter([1.0, 2.0])
+        monkeypatch.setattr(sampling, "order_of", lambda rule: next(orders))
+        result = sampling.measure_steps(Arms())
+        assert result.verdict == says and len(result.numbers) == 3 * len(sampling.COUNTS) + 2
 
 
 class TestSamples:

@@ -1,0 +1,155 @@
+"""All families on one page: what each generates, measured alike, and what it cost.
+
+python -m edu_diffusion families
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from html import escape
+from pathlib import Path
+
+from torch.utils.flop_counter import FlopCounterMode
+
+from edu_diffusion.data import fashion
+from edu_diffusion.training import Recipe
+from edu_diffusion.types import Rng
+from edu_diffusion.zoo.card import Card
+from edu_diffusion.zoo.entries import find
+from edu_diffusion.zoo.loading import card
+from edu_diffusion.zoo.store import HERE, card_path
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table: a zoo entry, under which names its results stand, and what else it needs."""
+
+    family: str
+    entry: str
+    prefix: str = ""
+    beside: tuple[str, ...] = ()
+
+
+LINES = (
+    Line("DDPM", "ddpm-fashion"),
+    Line("DDPM, cosine schedule", "ddpm-fashion-cosine"),
+    Line("improved DDPM", "improved-fashion"),
+    Line("ADM, told the class", "adm-fashion"),
+    Line("ADM with classifier guidance", "noisy-classifier", "guided_", ("adm-fashion",)),
+    Line("classifier-free, guidance off", "cfg-fashion"),
+    Line("classifier-free guidance", "cfg-fashion", "guided_"),
+)
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family's numbers. `compute` is that of its training, in floating-point operations; `seconds` are a picture's.
+
+    `nearest` is the median distance to the nearest training picture, root mean square over pixels. What was not
+    measured is None.
+    """
+
+    family: str
+    model: str
+    fd: float | None
+    precision: float | None
+    recall: float | None
+    class_entropy: float | None
+    nearest: float | None
+    parameters: int | None = None
+    compute: float | None = None
+    minutes: float | None = None
+    seconds: float | None = None
+    samples: int | None = None
+
+    def to_json(self) -> dict:
+        """A plain dictionary."""
+        return asdict(self)
+
+
+MEASURED = ("fd", "precision", "recall", "class_entropy", "nearest")
+COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "family": ("family", str),
+    "model": ("model", str),
+    "fd": ("FD", "{:.2f}".format),
+    "precision": ("precision", "{:.3f}".format),
+    "recall": ("recall", "{:.3f}".format),
+    "class_entropy": ("class entropy (bits)", "{:.3f}".format),
+    "nearest": ("nearest training picture (RMS)", "{:.3f}".format),
+    "parameters": ("parameters", "{:,}".format),
+    "compute": ("training (petaFLOP)", lambda value: f"{value / 1e15:.3g}"),
+    "minutes": ("training (minutes)", "{:.0f}".format),
+    "seconds": ("seconds a picture", "{:.2g}".format),
+    "samples": ("samples", "{:,}".format),
+}
+
+
+@dataclass(frozen=True)
+class Families:
+    """The table, real pictures first; a notebook shows it as one."""
+
+    rows: tuple[Family, ...]
+
+    def cells(self) -> list[list[str]]:
+        """The heads, then each row, as text."""
+        lines = [[getattr(row, key) for key in COLUMNS] for row in self.rows]
+        shown = [
+            ["" if value is None else form(value) for value, (_, form) in zip(line, COLUMNS.values(), strict=True)]
+            for line in lines
+        ]
+        return [[head for head, _ in COLUMNS.values()], *shown]
+
+    def __repr__(self) -> str:
+        return "\n".join("  ".join(cell or "-" for cell in row) for row in self.cells())
+
+    def _repr_html_(self) -> str:
+        heads, *rows = self.cells()
+        head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
+        body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def families(folder: Path = HERE) -> Families:
+    """The table of every family that the zoo has trained and measured; the others are left out.
+
+    Raises: ValueError if none has been measured.
+    """
+    made = [line for line in LINES if all(card_path(name, folder).exists() for name in (line.entry, *line.beside))]
+    rows = [row(line, folder) for line in made if f"{line.prefix}fd" in card(line.entry, folder).results]
+    if not rows:
+        raise ValueError("no model of the table has been measured: run `python -m edu_diffusion evaluate ddpm-fashion`")
+    return Families((real_pictures(card(made[0].entry, folder)), *rows))
+
+
+def row(line: Line, folder: Path) -> Family:
+    """A line's numbers, from the cards."""
+    cards = [card(name, folder) for name in (line.entry, *line.beside)]
+    results = cards[0].results
+    found = {key: results[f"{line.prefix}{key}"].value for key in MEASURED if f"{line.prefix}{key}" in results}
+    seconds = results.get(f"{line.prefix}seconds")
+    return Family(
+        line.family,
+        " + ".join((*line.beside, line.entry)),
+        **{key: found.get(key) for key in MEASURED},
+        parameters=sum(one.parameters for one in cards),
+        compute=sum(training_compute(find(one.name).build()) * one.images for one in cards),
+        minutes=sum(one.minutes for one in cards),
+        seconds=None if seconds is None else seconds.value,
+        samples=results[f"{line.prefix}fd"].samples,
+    )
+
+
+def real_pictures(measured: Card) -> Family:
+    """What as many real training pictures score: the floors that a card's results name."""
+    floors = {key: measured.results[key].floor if key in measured.results else None for key in MEASURED}
+    return Family("real pictures", "training set", **floors, samples=measured.results["fd"].samples)
+
+
+def training_compute(recipe: Recipe, batch: int = 4) -> float:
+    """Floating-point operations of training on one picture, forward and backward.
+
+    A multiplication and the addition after it count as two.
+    """
+    with FlopCounterMode(display=False) as counter:
+        for _, loss, _ in recipe.losses(fashion()[slice(0, batch)], Rng(0)):
+            loss.backward()
+    return counter.get_total_flops() / batch
