@@ -39,8 +39,8 @@ class Denoiser:
             raise ValueError(
                 f"t must be one time, or one for each of the {len(x_t)} examples, got shape {tuple(t.shape)}"
             )
-        times = torch.as_tensor(t, dtype=torch.float32).expand(len(x_t)).to(x_t.device)
-        out = self.net(x_t, times, cond).to(x_t.dtype)
+        times = torch.full((len(x_t),), float(t)) if isinstance(t, int) else t.float().expand(len(x_t))
+        out = self.net(x_t, times.to(x_t.device), cond).to(x_t.dtype)
         raw, var_frac = self._split(out, x_t)
         return Prediction(raw, self.target, var_frac, x_t, t, self.schedule, self.variance)
 
@@ -59,6 +59,8 @@ class Denoiser:
         return next((p.device for p in parameters()), torch.device("cpu"))
 
     def _split(self, out: Tensor, x_t: Tensor) -> tuple[Tensor, Tensor | None]:
+        if out.shape == x_t.shape and not self.variance.learned:
+            return out, None
         n, channels, *rest = x_t.shape
         alone, twice = (n, channels, *rest), (n, 2 * channels, *rest)
         wanted = [twice] if self.variance.learned else [alone, twice]
@@ -67,7 +69,5 @@ class Denoiser:
                 f"the network's output must have shape {' or '.join(map(str, wanted))} for x_t of {tuple(x_t.shape)} "
                 f"and variance {self.variance.name!r}, got {tuple(out.shape)}"
             )
-        if tuple(out.shape) == alone:
-            return out, None
         raw, v = out.chunk(2, dim=1)
         return raw, (v + 1) / 2

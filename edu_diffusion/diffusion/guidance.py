@@ -129,7 +129,7 @@ class ClassifierGuided(Wrapper):
         """The guided prediction."""
         prediction = self.denoiser(x_t, t, cond)
         step = self.scale * classifier_gradient(self.log_prob, x_t, t)
-        return prediction.with_eps(prediction.eps - prediction.schedule.noise(t, x_t) * step)
+        return prediction.with_eps(prediction.eps - prediction.noise * step)
 
 
 class Interval(Wrapper):

@@ -38,7 +38,7 @@ def invert(denoiser, x0: Data, *, steps: int | Sequence[int], cond: Cond | None 
         # x lies at time s, whatever the network was asked: x = signal_s x0 + noise_s eps.
         x0_hat = (x - schedule.noise(s, x) * now.eps) / schedule.signal(s, x)
         x = q_sample(schedule, x0_hat, t, now.eps)
-        yield Step(i, t, x, x0_hat)
+        yield Step(i, t, x, now)
 
 
 def slerp(a: Data, b: Data, share: float) -> Data:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from edu_diffusion.diffusion.process import q_posterior
+from edu_diffusion.diffusion.process import mix, q_posterior
 from edu_diffusion.diffusion.schedule import Coefficient, NoiseSchedule, Times
 
 Data = Float[Tensor, "b ..."]
@@ -37,14 +37,35 @@ class Prediction:
     variance: "Variance"
 
     @cached_property
+    def signal(self) -> Coefficient:
+        """sqrt(alpha_bar) at the time that was asked about."""
+        return self.schedule.signal(self.t, self.x_t)
+
+    @cached_property
+    def noise(self) -> Coefficient:
+        """sqrt(1 - alpha_bar) at the time that was asked about."""
+        return self.schedule.noise(self.t, self.x_t)
+
+    @cached_property
     def x0(self) -> Data:
         """The clean data that the guess implies."""
-        return self.target.x0(self.raw, self.x_t, *self._levels())
+        return self._mixed(self.target.x0(self.signal, self.noise))
 
     @cached_property
     def eps(self) -> Data:
         """The noise that the guess implies."""
-        return self.target.eps(self.raw, self.x_t, *self._levels())
+        return self._mixed(self.target.eps(self.signal, self.noise))
+
+    def point(self, signal: float, noise: float) -> Data:
+        """signal x0 + noise eps: where x would be at another level of noise, if the guess were right.
+
+        The same in fewer passes over the data: both are mixed of x_t and raw, and so is their sum.
+        """
+        x0, eps = self.target.x0(self.signal, self.noise), self.target.eps(self.signal, self.noise)
+        return self._mixed((signal * x0[0] + noise * eps[0], signal * x0[1] + noise * eps[1]))
+
+    def _mixed(self, weights: "Weights") -> Data:
+        return mix(weights[0], self.x_t, weights[1], self.raw)
 
     def with_x0(self, x0: Data) -> "Prediction":
         """The same prediction with another x0, and the eps that goes with it."""
@@ -53,9 +74,6 @@ class Prediction:
     def with_eps(self, eps: Data) -> "Prediction":
         """The same prediction with another eps, and the x0 that goes with it."""
         return replace(self, raw=eps, target=EPS)
-
-    def _levels(self) -> tuple[Coefficient, Coefficient]:
-        return self.schedule.signal(self.t, self.x_t), self.schedule.noise(self.t, self.x_t)
 
     def mean(self, s: Times) -> Data:
         """The mean of the reverse step to time s: q's posterior with the predicted x0 in place of the true one."""
@@ -69,20 +87,24 @@ class Prediction:
         return self.variance.log_var(self, s)
 
 
+# The two weights with which something is mixed of x_t and of what the network put out.
+Weights = tuple[Coefficient, Coefficient]
+
+
 @runtime_checkable
 class Target(Protocol):
-    """What a network is trained to put out. A new one is three formulas."""
+    """What a network is trained to put out, `raw`. A new one is three formulas."""
 
     name: str
 
     def truth(self, x0: Data, eps: Data, signal: Coefficient, noise: Coefficient) -> Data:
         """What a perfect network would put out."""
 
-    def x0(self, out: Data, x_t: Data, signal: Coefficient, noise: Coefficient) -> Data:
-        """The clean data, from what the network put out."""
+    def x0(self, signal: Coefficient, noise: Coefficient) -> Weights:
+        """The clean data, mixed of x_t and raw."""
 
-    def eps(self, out: Data, x_t: Data, signal: Coefficient, noise: Coefficient) -> Data:
-        """The noise, from what the network put out."""
+    def eps(self, signal: Coefficient, noise: Coefficient) -> Weights:
+        """The noise, mixed of x_t and raw."""
 
 
 class _Eps:
@@ -93,11 +115,11 @@ class _Eps:
     def truth(self, x0, eps, signal, noise):
         return eps
 
-    def x0(self, out, x_t, signal, noise):
-        return (x_t - noise * out) / signal
+    def x0(self, signal, noise):
+        return 1 / signal, -noise / signal
 
-    def eps(self, out, x_t, signal, noise):
-        return out
+    def eps(self, signal, noise):
+        return 0.0, 1.0
 
 
 class _X0:
@@ -108,11 +130,11 @@ class _X0:
     def truth(self, x0, eps, signal, noise):
         return x0
 
-    def x0(self, out, x_t, signal, noise):
-        return out
+    def x0(self, signal, noise):
+        return 0.0, 1.0
 
-    def eps(self, out, x_t, signal, noise):
-        return (x_t - signal * out) / noise
+    def eps(self, signal, noise):
+        return 1 / noise, -signal / noise
 
 
 class _V:
@@ -123,11 +145,11 @@ class _V:
     def truth(self, x0, eps, signal, noise):
         return signal * eps - noise * x0
 
-    def x0(self, out, x_t, signal, noise):
-        return signal * x_t - noise * out
+    def x0(self, signal, noise):
+        return signal, -noise
 
-    def eps(self, out, x_t, signal, noise):
-        return noise * x_t + signal * out
+    def eps(self, signal, noise):
+        return noise, signal
 
 
 EPS, X0, V = _Eps(), _X0(), _V()

@@ -3,10 +3,20 @@
 All formulas hold for any two times t > s; with s = t - 1 they are the paper's.
 """
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from edu_diffusion.diffusion.schedule import Coefficient, NoiseSchedule, Times
+
+
+def mix(a: Coefficient, x: Float[Tensor, "b ..."], b: Coefficient, y: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
+    """a x + b y. Plain numbers, one for the whole batch, save passes over the data."""
+    if not isinstance(a, float) or not isinstance(b, float):
+        return a * x + b * y
+    if a == 0:
+        return y if b == 1 else b * y
+    return torch.add(a * x, y, alpha=b)
 
 
 def q_sample(

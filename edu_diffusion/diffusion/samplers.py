@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from edu_diffusion.diffusion.prediction import Prediction
+from edu_diffusion.diffusion.process import mix
 from edu_diffusion.types import Cond
 
 Data = Float[Tensor, "b ..."]
@@ -20,12 +21,17 @@ Draw = Callable[[], Data | float]
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """Where the sampler is after its i-th step (i = 1 for the first): x at time t, and the x0 it was aiming at."""
+    """Where the sampler is after its i-th step (i = 1 for the first): x at time t, and the prediction it went by."""
 
     i: int
     t: int
     x: Data
-    x0: Data
+    by: Prediction
+
+    @property
+    def x0(self) -> Data:
+        """The x0 that the step was aiming at."""
+        return self.by.x0
 
 
 @runtime_checkable
@@ -70,7 +76,7 @@ def sample(
         now = denoiser(x, t, cond)
         x = rule(now, s, normal if s > 0 else lambda: 0.0, before)
         before = now
-        yield Step(i, s, x, now.x0)
+        yield Step(i, s, x, now)
 
 
 def generate(denoiser, shape: Sequence[int], **options) -> Data:
@@ -120,9 +126,9 @@ def ddim(eta: float = 0.0) -> Rule:
         raise ValueError(f"eta must be in [0, 1], got {eta}")
 
     def step(now: Prediction, s: int, draw: Draw, before: Prediction | None) -> Data:
-        variance = eta**2 * now.schedule.beta_tilde(now.t, s, now.x_t)
+        variance = eta**2 * now.schedule.beta_tilde(now.t, s, now.x_t) if eta > 0 else 0.0
         signal, noise = now.schedule.signal(s, now.x_t), now.schedule.noise(s, now.x_t)
-        x_s = torch.add(signal * now.x0, now.eps, alpha=math.sqrt(max(noise**2 - variance, 0.0)))
+        x_s = now.point(signal, math.sqrt(max(noise**2 - variance, 0.0)))
         return x_s + math.sqrt(variance) * draw() if eta > 0 else x_s
 
     return step
@@ -141,13 +147,13 @@ def dpm_pp(order: int = 2) -> Rule:
 
     def step(now: Prediction, s: int, draw: Draw, before: Prediction | None) -> Data:
         signal, noise = now.schedule.signal(s, now.x_t), now.schedule.noise(s, now.x_t)
-        shrink = noise / now.schedule.noise(now.t, now.x_t)
+        shrink = noise / now.noise
         x0 = now.x0
         if order == 2 and before is not None and s > 0:
             # lambda, half the log-SNR, is the solver's own clock.
             clock = [now.schedule.log_snr(time) / 2 for time in (before.t, now.t, s)]
             ahead = (clock[2] - clock[1]) / (2 * (clock[1] - clock[0]))
             x0 = torch.lerp(before.x0, x0, 1 + ahead)
-        return torch.add(shrink * now.x_t, x0, alpha=signal - shrink * now.schedule.signal(now.t, now.x_t))
+        return mix(shrink, now.x_t, signal - shrink * now.signal, x0)
 
     return step

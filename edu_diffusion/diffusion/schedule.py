@@ -43,7 +43,7 @@ class NoiseSchedule:
         if table[-1] <= 0:
             raise ValueError(f"alpha_bar must stay above 0, got {table[-1]:.3g} at t = {len(table) - 1}")
 
-    @property
+    @cached_property
     def T(self) -> int:
         """The number of noisy times."""
         return len(self.alpha_bar) - 1
@@ -98,6 +98,8 @@ class NoiseSchedule:
 
         Raises: ValueError naming a time that is out of range, or the type that was given.
         """
+        if isinstance(t, int) and lowest <= t <= self.T:
+            return
         if not isinstance(t, int) and not (isinstance(t, Tensor) and not t.is_floating_point()):
             kind = t.dtype if isinstance(t, Tensor) else type(t).__name__
             raise ValueError(

@@ -404,4 +404,70 @@ WEIGHT = Exercise(
     lambda: [(0.02, 0.1, 0.015), (0.001, 0.9, 0.0008), (0.01, 0.5, 0.007)],
 )
 
-EXERCISES: list[Exercise] = [LOSS, STEP, RESPACE, CLIP, WEIGHT]
+
+def v_target(x0, eps, alpha_bar):
+    return math.sqrt(alpha_bar) * eps - math.sqrt(1 - alpha_bar) * x0
+
+
+def _v(of_eps, of_x0):
+    """A target with other coefficients, each a function of the signal and the noise."""
+
+    def wrong(x0, eps, alpha_bar):
+        signal, noise = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
+        return of_eps(signal, noise) * eps + of_x0(signal, noise) * x0
+
+    return wrong
+
+
+V_TARGET = Exercise(
+    "ddpm.v_target",
+    "Write v_target(x0, eps, alpha_bar): what a network trained on v should put out. x0 and eps are tensors, alpha_bar "
+    "is a number.",
+    "v = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x0: each is multiplied by what multiplies the other one in x_t.",
+    v_target,
+    [
+        Mistake(
+            "the sign between the two is wrong: x0's part is subtracted.",
+            _v(lambda signal, noise: signal, lambda signal, noise: noise),
+        ),
+        Mistake(
+            "that is -v: eps counts positive and x0 negative.",
+            _v(lambda signal, noise: -signal, lambda signal, noise: noise),
+        ),
+        Mistake(
+            "the coefficients are swapped. In x_t the signal multiplies x0; in v it multiplies eps.",
+            _v(lambda signal, noise: noise, lambda signal, noise: -signal),
+        ),
+        Mistake(
+            "x0 and eps are swapped: v = signal eps - noise x0.",
+            _v(lambda signal, noise: -noise, lambda signal, noise: signal),
+        ),
+        Mistake(
+            "that is x_t itself, which the network is given. v is another mix of the same two.",
+            _v(lambda signal, noise: noise, lambda signal, noise: signal),
+        ),
+        Mistake(
+            "both square roots are missing: alpha_bar is a variance, and its root multiplies.",
+            _v(lambda signal, noise: signal**2, lambda signal, noise: -(noise**2)),
+        ),
+        Mistake(
+            "the square root of alpha_bar is missing, in front of eps.",
+            _v(lambda signal, noise: signal**2, lambda signal, noise: -noise),
+        ),
+        Mistake(
+            "the square root of 1 - alpha_bar is missing, in front of x0.",
+            _v(lambda signal, noise: signal, lambda signal, noise: -(noise**2)),
+        ),
+        Mistake(
+            "that is the target eps. v mixes eps with x0.",
+            _v(lambda signal, noise: 1.0, lambda signal, noise: 0.0),
+        ),
+        Mistake(
+            "that is the target x0. v mixes x0 with eps.",
+            _v(lambda signal, noise: 0.0, lambda signal, noise: 1.0),
+        ),
+    ],
+    lambda: [(_normal(6, 2), _normal(6, 2, seed=1), alpha_bar) for alpha_bar in (0.9, 0.3, 0.05)],
+)
+
+EXERCISES: list[Exercise] = [LOSS, STEP, RESPACE, CLIP, V_TARGET, WEIGHT]

@@ -35,6 +35,15 @@ def test_x0_and_eps_never_disagree():
         torch.testing.assert_close(rebuilt, x_t)
 
 
+@pytest.mark.parametrize("target", [EPS, X0, V], ids=lambda target: target.name)
+def test_a_point_is_x0_and_eps_at_another_level(target):
+    _, _, _, x_t = setting()
+    for t, s in ((1000, 500), (300, 299), (1, 0)):
+        prediction = Denoiser(lambda x, t, cond: torch.tanh(x), SCHEDULE, target)(x_t, t)
+        signal, noise = SCHEDULE.signal(s, x_t), SCHEDULE.noise(s, x_t)
+        torch.testing.assert_close(prediction.point(signal, noise), signal * prediction.x0 + noise * prediction.eps)
+
+
 def test_variances():
     x0, eps, t, x_t = setting()
     small = Denoiser(lambda *_: eps, SCHEDULE, EPS, FIXED_SMALL)(x_t, t).log_var(t - 1)

@@ -1,8 +1,11 @@
 """Every exercise accepts its own solution and names every listed mistake."""
 
+from functools import partial
+
 import pytest
 import torch
 
+from edu_diffusion.diffusion import V, linear
 from edu_diffusion.exercises import ALL, Exercise, Mistake, Reply, exercise
 
 EVERY_MISTAKE = [(one, mistake) for one in ALL.values() for mistake in one.mistakes]
@@ -59,3 +62,22 @@ def test_an_unknown_name_is_refused_with_the_nearest():
     some = next(iter(ALL))
     with pytest.raises(ValueError, match=some):
         exercise(some[:-1] + "_")
+
+
+class TestDdpm:
+    def test_v_is_the_packages(self):
+        x0, eps = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
+        signal, noise = 0.3**0.5, 0.7**0.5
+        assert torch.allclose(exercise("ddpm.v_target").answer(x0, eps, 0.3), V.truth(x0, eps, signal, noise))
+
+    def test_the_lessons_step_is_told_of_its_slips_one_at_a_time(self):
+        schedule = linear()
+
+        def step(noisy_end, eps_hat, x_t, t, z):
+            beta, alpha_bar = schedule.beta(t, t - 1, x_t), schedule.alpha_bar[t].item()
+            mean = (x_t - beta / (1 - alpha_bar) ** 0.5 * eps_hat) / (1 - beta) ** 0.5
+            return mean + beta**0.5 * z if noisy_end or t > 1 else mean
+
+        one = exercise("ddpm.step")
+        assert "at the last step" in one.check(partial(step, True)).text
+        assert "fixed large" in one.check(partial(step, False)).text

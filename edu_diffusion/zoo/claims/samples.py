@@ -24,15 +24,20 @@ def measure_scales(arms: Arms) -> Finding:
     is its mean over blocks of 7 x 7 pixels, the fine part all the rest; each is "half known" at the largest t from
     which on the guess explains at least half of its variance over the test pictures.
 
+    The guess from x_t stands beside what was paid before it: the term L_{t-1} is paid only after it.
+
     Verdict: two parts. Large scale first: the coarse part is half known at a t at least 1.25 times the fine part's.
-    Most bits for detail: when half of all bits are paid, at least nine tenths of the variance are explained already.
+    Most bits for detail: as soon as half of all bits are paid, the next guess explains at least nine tenths of the
+    variance.
     """
     denoiser, x0 = ClipX0(trained_net()), fashion("test").x[:PICTURES]
     x0 = x0.to(denoiser.device)
     generator = torch.Generator().manual_seed(0)
     bits = bits_per_dim(denoiser, x0, times=spread_times(denoiser.schedule, TIMES), generator=generator)
     at = half_known(denoiser, x0)
-    known = 1 - bits.x0_error[half_paid(bits) - 1].item() / (x0 - x0.mean(0)).square().mean().item()
+    # The term of time t leads to x_{t-1}, whose guess has its error at index t - 2.
+    left = bits.x0_error[max(half_paid(bits) - 2, 0)].item()
+    known = 1 - left / (x0 - x0.mean(0)).square().mean().item()
     detail = bits.terms[0].item()
     grey = 127.5 * bits.x0_error[0].sqrt().item()
     numbers = {
@@ -41,20 +46,20 @@ def measure_scales(arms: Arms) -> Finding:
         "all bits": Number(bits.total, unit="bits/dim"),
         "bits of the last step alone": Number(detail, unit="bits/dim"),
         "error before the last step": Number(grey, unit="grey levels of 255, RMS"),
-        "half of the bits are paid at t": Number(half_paid(bits), unit="of 1000"),
-        "variance not explained by then": Number(100 * (1 - known), unit="%"),
+        "half of the bits are paid with the step from t": Number(half_paid(bits), unit="of 1000"),
+        "variance not explained after it": Number(100 * (1 - known), unit="%"),
     }
     why = (
         f"coming down from T, half of the coarse part is known at t = {at['coarse']}, of the fine part at t = "
-        f"{at['fine']}; half of the {bits.total:.2f} bits/dim pay for what is left when {known:.2%} of the variance is "
-        f"explained. The last step alone costs {detail / bits.total:.0%} of the bits, for an error of {grey:.2g} grey "
-        "levels of 255"
+        f"{at['fine']}; once half of the {bits.total:.2f} bits/dim are paid, the next guess explains {known:.2%} of "
+        f"the variance. The last step alone costs {detail / bits.total:.0%} of the bits, for an error of {grey:.2g} "
+        "grey levels of 255"
     )
     return Finding(numbers, verdict(at["coarse"] >= 1.25 * at["fine"], known >= 0.9), why)
 
 
 def half_paid(bits) -> int:
-    """The time t at which half of all bits are paid, walking down from T."""
+    """The time t whose term brings what is paid to half of all bits, walking down from T."""
     paid = bits.prior + bits.terms.flip(0).cumsum(0)
     return len(paid) - int((paid < bits.total / 2).sum())
 
