@@ -7,12 +7,11 @@ exercise("forward.q_sample").solution()
 
 import difflib
 
-from edu_diffusion.exercises import ddpm, forward, reverse, start, unet
+from edu_diffusion.exercises import ddpm, forward, free, guided, reverse, sampling, start, unet
 from edu_diffusion.exercises.core import Exercise, Mistake, Reply
 
-ALL: dict[str, Exercise] = {
-    one.name: one for module in (start, forward, reverse, unet, ddpm) for one in module.EXERCISES
-}
+LESSONS = (start, forward, reverse, unet, ddpm, sampling, guided, free)
+ALL: dict[str, Exercise] = {one.name: one for lesson in LESSONS for one in lesson.EXERCISES}
 
 
 def exercise(name: str) -> Exercise:

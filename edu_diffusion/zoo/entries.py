@@ -109,6 +109,7 @@ def find(name: str) -> Entry:
     Raises: ValueError, naming the nearest names, if there is none.
     """
     if name not in ENTRIES:
-        near = difflib.get_close_matches(name, ENTRIES, n=3) or sorted(ENTRIES)
+        near = difflib.get_close_matches(name, ENTRIES, n=3) or [each for each in ENTRIES if name in each]
+        near = near or sorted(ENTRIES)
         raise ValueError(f"the zoo has no {name!r}; did you mean {' or '.join(map(repr, near))}?")
     return ENTRIES[name]

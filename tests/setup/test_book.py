@@ -117,6 +117,14 @@ def test_a_claim_becomes_a_section_and_a_line_of_the_overview():
     assert "| one | 1 ± 0.1 RMS | 3 |" in page
 
 
+def test_the_families_become_one_table():
+    real = dict.fromkeys(results.FAMILY_HEADS) | {"family": "real pictures", "fd": 0.104, "samples": 10_000}
+    row = real | {"family": "DDPM", "fd": 4.25, "compute": 2.5e15, "parameters": 1_000_000}
+    page = results.families_page([real, row])
+    assert "| family | FD | parameters | training (petaFLOP) | samples |" in page
+    assert "| real pictures | 0.104 |" in page and "| DDPM | 4.25 | 1,000,000 | 2.5 | 10,000 |" in page
+
+
 def test_a_benchmark_becomes_a_section():
     around = {"machine": "a CPU", "cores": 2, "threads": 2, "bf16_units": False, "torch": "2.13.0"}
     around |= {"diffusers": "0.42", "python": "3.11", "date": "2026-11-24", "note": ""}

@@ -63,19 +63,18 @@ def test_a_denoiser_s_results_name_their_floor(few):
     assert results["nearest"].floor == pytest.approx(measure.nearest(few("test").x, few("train").x).distance.median())
 
 
-def draws_its_class():
-    """A model that, told a class, draws the first training picture of that class."""
-    data = fashion("train")
-    pictures = torch.stack([data.x[data.y == y][0] for y in range(10)])
+class DrawsItsClass(torch.nn.Module):
+    """Told a class, it answers with the first training picture of that class."""
 
-    def net(x_t, t, cond):
+    def forward(self, x_t, t, cond):
+        data = fashion("train")
+        pictures = torch.stack([data.x[data.y == y][0] for y in range(10)])
         return torch.einsum("bk,kchw->bchw", cond.vec, pictures)
-
-    return ADM(net=net, target=X0, variance=FIXED_SMALL, loss=simple_loss)
 
 
 def test_a_model_that_is_told_the_class_is_asked_for_each_as_often(few):
-    results = measure.measure_denoiser(draws_its_class(), samples=200)
+    system = ADM(net=DrawsItsClass(), target=X0, variance=FIXED_SMALL, loss=simple_loss)
+    results = measure.measure_denoiser(system, samples=200)
     assert results["class_accuracy"].value > 0.8 and results["class_accuracy"].floor > 0.85
     assert results["class_entropy"].value > 2.5
 

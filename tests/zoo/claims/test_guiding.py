@@ -17,7 +17,7 @@ def given(module, monkeypatch, numbers):
 
 
 def row(fd=5.0, precision=0.8, recall=0.8, right=0.9) -> dict:
-    values = {"fd": fd, "precision": precision, "recall": recall, "class_accuracy": right}
+    values = {"fd": float(fd), "precision": precision, "recall": recall, "class_accuracy": right}
     return values | {f"{key}_floor": 1.0 for key in values}
 
 

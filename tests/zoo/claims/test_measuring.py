@@ -155,7 +155,7 @@ class StoredArms(Arms):
     def get(self, name, measure):
         self.asked.append(name)
         arm = name.rsplit("-seed", 1)[0]
-        numbers = {"fd": float(self.fd.get(arm, 20)), "bits": self.bits.get(arm, 4.0), "eps_error": 0.1}
+        numbers = {"fd": float(self.fd.get(arm, 20)), "bits": float(self.bits.get(arm, 4.0)), "eps_error": 0.1}
         return numbers | {"floor": 0.3, "budget": budget_of(arm), "minutes": 5.0}
 
 
