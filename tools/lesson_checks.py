@@ -16,16 +16,16 @@ IMG = re.compile(r"<img\b[^>]*>", re.I)
 ALT = re.compile(r"""\balt=(?:"[^"]*[^"\s][^"]*"|'[^']*[^'\s][^']*')""", re.I)
 
 
-# A cell that shows a row of the ledger or a card of the zoo, and nothing else.
-RESULT = re.compile(r"""(claim|card)\("([\w-]+)"\)""")
+# A cell that shows a row of the ledger, a card of the zoo, or the table of families, and nothing else.
+RESULT = re.compile(r"""(claim|card|families)\((?:"([\w-]+)")?\)""")
 
 
 def result_of(cell: dict) -> object | None:
-    """What a cell of the form `claim("...")` or `card("...")` shows today; None for any other cell."""
+    """What a cell of the form `claim("...")`, `card("...")` or `families()` shows today; None for any other cell."""
     from edu_diffusion import zoo
 
     asked = RESULT.fullmatch(cell["source"].strip()) if cell["cell_type"] == "code" else None
-    return getattr(zoo, asked[1])(asked[2]) if asked else None
+    return getattr(zoo, asked[1])(*filter(None, asked.groups()[1:])) if asked else None
 
 
 def old_results(notebook: dict) -> list[str]:

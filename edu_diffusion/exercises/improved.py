@@ -133,7 +133,10 @@ LEVEL = Exercise(
             "that is the probability of this level and all below it. Subtract the cdf at x0 - 1/255.",
             lambda x0, mean, std: torch.where(x0 > 1 - 1 / 255, 1.0, Normal(mean, std).cdf(x0 + 1 / 255)),
         ),
-        Mistake("you squared std. Normal wants a standard deviation, and it is one.", _level(spread=lambda std: std**2)),
+        Mistake(
+            "you squared std. Normal wants a standard deviation, and it is one.",
+            _level(spread=lambda std: std**2),
+        ),
         Mistake(
             "you took the root of std. Normal wants a standard deviation, and it is one already.",
             _level(spread=lambda std: std**0.5),
@@ -420,6 +423,11 @@ NOISE_SCALE = Exercise(
         Mistake(
             "that is the noise of a batch's gradient. One example's varies `batch` times as much.",
             _of_a_batch,
+        ),
+        Mistake(
+            "that is the noise of a batch's gradient, and the mean's own noise is still in its square. One example's "
+            "varies `batch` times as much; and take off the trace divided by batch times k.",
+            lambda gradients, batch: gradients.var(0).sum() / gradients.mean(0).square().sum(),
         ),
         Mistake(
             "you divided by batch. A mean varies less than what it is the mean of: multiply.",

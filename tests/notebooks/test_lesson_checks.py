@@ -47,6 +47,7 @@ def test_a_result_that_was_measured_again_is_an_old_one():
     assert lesson_checks.old_results(notebook(now, source='claim("fwd-prior")')) == []
     assert "shows an old result" in lesson_checks.old_results(notebook(old, source='claim("fwd-prior")'))[0]
     assert lesson_checks.old_results(notebook(old, source='print(claim("fwd-prior"))')) == []
+    assert "shows an old result" in lesson_checks.old_results(notebook(old, source="families()"))[0]
 
 
 @pytest.mark.parametrize(
