@@ -7,8 +7,8 @@ The text of a lesson is `notebooks/sources/NN_name.md` (MyST, the reviewable for
     python tools/lesson.py build 09 --fast --out /some/folder/draft.ipynb     a quick try: fast mode, written elsewhere
     python tools/lesson.py prose 09     only words were changed in the text: take them over, the outputs stay
     python tools/lesson.py text 09      write the text again from a notebook that was edited in JupyterLab
-    python tools/lesson.py results      something was measured again: show it in the cells `claim("...")`, `card("...")` and
-                                        `families()`
+    python tools/lesson.py results      something was measured again: show it in the cells `claim("...")`, `card("...")`
+                                        and `families()`
     python tools/lesson.py check [09]   say what the tests would say about the committed notebooks
 
 `build` writes nothing unless every cell ran and nothing is wrong with the outputs (see lesson_checks.py). The kernel
