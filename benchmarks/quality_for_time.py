@@ -2,11 +2,13 @@
 
 The peer is diffusers' network of the same size under the same optimiser, schedule, average of weights, and minutes, run
 in whichever of its ways trains fastest here. Drawing 10,000 samples from it takes longer than all its trainings: it
-is judged by 1,000, and the two are compared at 1,000 each. Each result is stored as soon as it is measured, and what is
-stored is not measured again: stop at any time, the same command goes on. All of it takes about four hours. For the CPU.
+is judged by 1,000, and the two are compared at 1,000 each. All trainings come first, for they need the machine for
+themselves; their weights wait in runs/ for the judging, which may share it. What is stored is not done again: stop at
+any time, the same command goes on. All of it takes about four hours. For the CPU.
 
 python benchmarks/quality_for_time.py
 python benchmarks/quality_for_time.py --minutes 10 --seeds 0 --networks course
+python benchmarks/quality_for_time.py --train-only
 """
 
 import json
@@ -31,6 +33,7 @@ from edu_diffusion.zoo.measure import draw, fd, features
 
 NAME = "quality_for_time"
 ENTRY = "ddpm-fashion"
+WEIGHTS = RESULTS.parents[1] / "runs" / NAME
 FEW = 1000  # samples at which the two are compared
 
 
@@ -42,20 +45,34 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     options.add_argument("--networks", nargs="+", choices=("course", "diffusers"), default=["course", "diffusers"])
     options.add_argument("--samples", type=int, default=10_000, help="of the course's network; the peer draws fewer")
     options.add_argument("--again", action="store_true", help="forget what is stored")
+    options.add_argument("--train-only", action="store_true", help="leave the judging to a later command")
+    options.add_argument(
+        "--judge-threads", type=int, help="threads for drawing and comparing; as for training if not given"
+    )
+    options.add_argument("--weights", type=Path, default=WEIGHTS, help="where trained networks wait for their judging")
     options.set_defaults(threads=2)
     chosen = parse(options, arguments)
     if chosen.quick:
         chosen.minutes, chosen.seeds, chosen.samples = [0.002], [0], 130
     runs = {} if chosen.again else stored(chosen)
-    for minutes, seed, network in product(chosen.minutes, chosen.seeds, chosen.networks):
-        key = f"{network}, {minutes:g} minutes, seed {seed}, {torch.get_num_threads()} threads"
-        if key not in runs:
-            runs[key] = measure(network, minutes, seed, chosen)
-            print(f"{key}: FD {runs[key]['fd']:.2f}, {runs[key]['steps']} steps", flush=True)
-            save(NAME, report(runs, chosen), chosen)
+    missing = {
+        f"{network}, {minutes:g} minutes, seed {seed}, {torch.get_num_threads()} threads": (network, minutes, seed)
+        for minutes, seed, network in product(chosen.minutes, chosen.seeds, chosen.networks)
+    }
+    missing = {key: run for key, run in missing.items() if key not in runs}
+    for key, run in missing.items():
+        if chosen.again or not weights(key, chosen).exists():
+            keep(fit(*run, chosen), weights(key, chosen))
+            print(f"{key}: trained", flush=True)
+    if chosen.judge_threads:
+        torch.set_num_threads(chosen.judge_threads)
+    for key, run in {} if chosen.train_only else missing.items():
+        found = judge(torch.load(weights(key, chosen), weights_only=True), *run, chosen)
+        runs = (runs if chosen.again else stored(chosen)) | {key: found}  # another command may have judged meanwhile
+        print(f"{key}: FD {found['fd']:.2f}, {found['steps']} steps", flush=True)
+        save(NAME, report(runs, chosen), chosen)
     record = report(runs, chosen)
     show(record)
-    save(NAME, record, chosen)
     return record
 
 
@@ -65,8 +82,20 @@ def stored(chosen: Namespace) -> dict[str, dict]:
     return json.loads(path.read_text())["runs"] if path.exists() and not chosen.quick else {}
 
 
-def measure(network: str, minutes: float, seed: int, chosen: Namespace) -> dict:
-    """Train for so many minutes, draw samples, and compare them with the test set."""
+def weights(key: str, chosen: Namespace) -> Path:
+    """The file of one trained network."""
+    return chosen.weights / f"{key}.pt"
+
+
+def keep(trained: dict, path: Path) -> None:
+    """Write a trained network, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(trained, path.with_suffix(".tmp"))
+    path.with_suffix(".tmp").replace(path)
+
+
+def fit(network: str, minutes: float, seed: int, chosen: Namespace) -> dict:
+    """Train for so many minutes. What became of it, with the averaged weights."""
     setup, plan = fastest(network, chosen), find(ENTRY).plan
     system = DDPM(net=setup.build(seed))
     ema = {"net": Ema(system.net, plan.ema)}
@@ -76,20 +105,35 @@ def measure(network: str, minutes: float, seed: int, chosen: Namespace) -> dict:
     options = {"steps": 10**9, "minutes": minutes, "ema": ema, "runtime": setup.runtime, "seed": seed}
     for log in train(system, data, {"net": optimiser}, **options):
         last = log
+    return {
+        "weights": ema["net"].module.state_dict(),
+        "setup": setup.to_json(),
+        "run": {
+            "steps": last.step,
+            "images_per_second": last.step * plan.batch / last.seconds,
+            "parameters": parameters(system.net),
+            "environment": environment(chosen),
+        },
+    }
+
+
+def judge(trained: dict, network: str, minutes: float, seed: int, chosen: Namespace) -> dict:
+    """Draw samples of a trained network, and compare them with the test set."""
+    setup = Setup(**trained["setup"])
+    net = setup.build(seed)
+    net.load_state_dict(trained["weights"])
     start = time.perf_counter()
-    averaged = system.denoiser.with_net(setup.runtime.wrap(ema["net"].module.eval()))
-    found = compare(averaged, seed, chosen if network == "course" else few(chosen))
+    denoiser = DDPM(net=setup.runtime.wrap(net.eval())).denoiser
+    found = compare(denoiser, seed, chosen if network == "course" else few(chosen))
     return {
         "network": network,
         "minutes": minutes,
         "seed": seed,
         **found,
-        "steps": last.step,
-        "images_per_second": last.step * plan.batch / last.seconds,
+        **trained["run"],
         "seconds_to_sample_and_compare": time.perf_counter() - start,
-        "parameters": parameters(system.net),
-        "setup": setup.to_json(),
-        "environment": environment(chosen),
+        "judged_with_threads": torch.get_num_threads(),
+        "setup": trained["setup"],
     }
 
 

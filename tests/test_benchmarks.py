@@ -31,7 +31,10 @@ def test_every_script_is_tried_here():
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_quick_run_writes_a_whole_record(load, name, tmp_path, capsys):
-    returned = load(name).main(["--quick", "--threads", "1", "--note", "a test", "--results", str(tmp_path)])
+    order = ["--quick", "--threads", "1", "--note", "a test", "--results", str(tmp_path)]
+    if name == "quality_for_time":
+        order += ["--weights", str(tmp_path)]
+    returned = load(name).main(order)
     record = json.loads((tmp_path / f"{name}.json").read_text())
     assert record == json.loads(json.dumps(returned))
     assert record["name"] == name
@@ -93,19 +96,40 @@ def test_times_faster_is_the_median_of_the_rounds(load):
 
 def test_quality_goes_on_where_it_stopped(load, tmp_path, monkeypatch):
     script = load("quality_for_time")
-    asked = []
+    trained, judged = [], []
 
-    def measured(network, minutes, seed, chosen):
-        asked.append((network, minutes, seed))
-        if len(asked) == 3:
+    def fit(network, minutes, seed, chosen):
+        trained.append((network, seed))
+        if len(trained) == 3:
             raise KeyboardInterrupt
-        numbers = {"samples": chosen.samples, "fd": 9.0, "fd_of_few": 9.0, "steps": 1}
-        return {"network": network, "minutes": minutes, "seed": seed, **numbers}
+        return {"steps": 1}
 
-    monkeypatch.setattr(script, "measure", measured)
-    order = ["--minutes", "2", "--seeds", "0", "1", "--threads", "1", "--results", str(tmp_path)]
-    with pytest.raises(KeyboardInterrupt):
-        script.main(order)
+    def judge(made, network, minutes, seed, chosen):
+        judged.append((network, seed))
+        if len(judged) == 2:
+            raise KeyboardInterrupt
+        numbers = {"samples": chosen.samples, "fd": 9.0, "fd_of_few": 9.0}
+        return {"network": network, "minutes": minutes, "seed": seed, **numbers, **made}
+
+    monkeypatch.setattr(script, "fit", fit)
+    monkeypatch.setattr(script, "judge", judge)
+    order = ["--minutes", "2", "--seeds", "0", "1", "--threads", "1"]
+    order += ["--results", str(tmp_path), "--weights", str(tmp_path)]
+    every = [("course", 0), ("diffusers", 0), ("course", 1), ("diffusers", 1)]
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            script.main(order)
+    assert trained == every[:3] + every[2:], "of the trained, none is trained again"
     record = script.main(order)
-    assert asked[3:] == [("course", 2.0, 1), ("diffusers", 2.0, 1)], "the two that were stored are not measured again"
+    assert judged == every[:2] + every[1:], "and of the judged, none is judged again"
     assert [mean["seeds"] for mean in record["means"]] == [2, 2]
+
+
+def test_quality_keeps_what_was_trained_for_a_later_judging(load, tmp_path):
+    script = load("quality_for_time")
+    order = ["--quick", "--threads", "1", "--networks", "course", "--weights", str(tmp_path)]
+    assert script.main([*order, "--train-only"])["means"] == []
+    (path,) = tmp_path.glob("*.pt")
+    before = path.read_bytes()
+    (mean,) = script.main(order)["means"]
+    assert mean["seeds"] == 1 and path.read_bytes() == before
