@@ -21,6 +21,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -95,6 +96,8 @@ def build(number: str, *, fast: bool, out: Path | None) -> None:
     if (fresh := address.in_text(source.read_text(), address.address())) != source.read_text():
         save(source, fresh)
     notebook, start = read_text(source), time.monotonic()
+    if problems := lesson_checks.width_problems(notebook):  # found now, not after minutes of computing
+        sys.exit(f"{source.stem}: not executed.\n- " + "\n- ".join(problems))
     print(f"{source.stem}: executing in {'fast' if fast else 'full'} mode")
     try:
         execute(notebook, fast=fast)
@@ -103,7 +106,9 @@ def build(number: str, *, fast: bool, out: Path | None) -> None:
     notebook = clean(notebook, source.stem)
     text = nbformat.writes(notebook) + "\n"
     if problems := lesson_checks.problems(notebook, size=len(text.encode())):
-        sys.exit(f"{source.stem}: nothing was written.\n- " + "\n- ".join(problems))
+        refused = Path(tempfile.mkdtemp()) / f"{source.stem}.ipynb"
+        save(refused, text)
+        sys.exit(f"{source.stem}: the notebook stays as it was; to look at: {refused}\n- " + "\n- ".join(problems))
     path = out or NOTEBOOKS / f"{source.stem}.ipynb"
     save(path, text)
     print(f"{path.name}: {len(notebook.cells)} cells, {len(text) / 2**20:.2f} MB, {time.monotonic() - start:.0f} s")

@@ -1,6 +1,7 @@
 """Networks and their parts. They know no diffusion: a network sees tensors, times and a condition."""
 
 from edu_diffusion.nets.attention import Attention, attend
+from edu_diffusion.nets.conv import ConvDecoder, ConvEncoder, Residual
 from edu_diffusion.nets.encoder import Encoder
 from edu_diffusion.nets.layers import (
     Down,
@@ -13,20 +14,26 @@ from edu_diffusion.nets.layers import (
     zeroed,
 )
 from edu_diffusion.nets.mlp import MLP
+from edu_diffusion.nets.transformer import Transformer, learned_places
 from edu_diffusion.nets.unet import UNet
 
 __all__ = [
     "MLP",
     "Attention",
+    "ConvDecoder",
+    "ConvEncoder",
     "Down",
     "Encoder",
     "ResBlock",
+    "Residual",
     "ResizeBlock",
     "TimeEmbedding",
+    "Transformer",
     "UNet",
     "Up",
     "attend",
     "group_norm",
+    "learned_places",
     "sinusoid",
     "zeroed",
 ]

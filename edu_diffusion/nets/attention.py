@@ -11,20 +11,29 @@ Queries = Float[Tensor, "b heads q d"]
 Keys = Float[Tensor, "b heads n d"]
 
 
-def attend(query: Queries, key: Keys, value: Keys, mask: Bool[Tensor, "b n"] | None = None) -> Queries:
-    """softmax(q k^T / sqrt(d)) v; `mask` is True at the keys that may be looked at.
+def attend(query: Queries, key: Keys, value: Keys, mask: Bool[Tensor, "*#pairs"] | None = None) -> Queries:
+    """softmax(q k^T / sqrt(d)) v; `mask`, which broadcasts to (b, heads, q, n), is True where a query may look.
 
     Written out on the CPU, where its backward pass is faster for few tokens; the fused call elsewhere.
 
     Source: Vaswani et al. 2017 (arXiv:1706.03762), eq. 1.
     """
-    allowed = None if mask is None else mask[:, None, None, :]
     if query.device.type != "cpu":
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
-    if allowed is not None:
-        scores = scores.masked_fill(~allowed, float("-inf"))
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
     return scores.softmax(-1) @ value
+
+
+def split_heads(x: Float[Tensor, "b n c"], heads: int) -> Float[Tensor, "b heads n d"]:
+    """Each token's numbers, dealt out to the heads."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def merge_heads(x: Float[Tensor, "b heads n d"]) -> Float[Tensor, "b n c"]:
+    """What the heads of each token found, joined."""
+    return x.transpose(1, 2).flatten(2)
 
 
 class Attention(nn.Module):
@@ -59,10 +68,7 @@ class Attention(nn.Module):
             token_key, token_value = self.tokens_to_kv(tokens).chunk(2, dim=-1)
             key, value = torch.cat([key, token_key], 1), torch.cat([value, token_value], 1)
             if mask is not None:
-                seen = torch.cat([mask.new_ones(pixels.shape[:2]), mask], 1)
-        gathered = attend(self._split(query), self._split(key), self._split(value), seen)
-        joined = self.out(gathered.transpose(1, 2).flatten(2))
+                seen = torch.cat([mask.new_ones(pixels.shape[:2]), mask], 1)[:, None, None, :]
+        gathered = attend(*(split_heads(part, self.heads) for part in (query, key, value)), seen)
+        joined = self.out(merge_heads(gathered))
         return x + joined.transpose(1, 2).reshape(x.shape)
-
-    def _split(self, x: Float[Tensor, "b n c"]) -> Keys:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)

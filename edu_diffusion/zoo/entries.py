@@ -29,6 +29,7 @@ class Plan:
     steps: int
     batch: int = 64
     rate: float = 2e-3
+    betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
     ema: float | None = 0.997
     flip: bool = False

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -135,10 +135,34 @@ def measure_sampling(
     denoiser, seed: int, samples: int, cond: Cond | None = None, wanted: Int[Tensor, "batch"] | None = None
 ) -> dict[str, Measured]:
     """Draw samples by DDIM-50 and measure them, and the time they took."""
+    return measure_drawing(lambda: draw(denoiser, samples, seed=seed, cond=cond), "DDIM-50", seed, samples, wanted)
+
+
+def measure_generator(
+    system, seed: int = 0, samples: int = 10_000, wanted: Int[Tensor, "batch"] | None = None
+) -> dict[str, Measured]:
+    """The same of a system that makes pictures in one go, by its method `pictures(count, generator)`.
+
+    With `wanted`, the classes of one batch, by `pictures(count, generator, wanted)`.
+    """
+    told = () if wanted is None else (wanted,)
+
+    def drawn() -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        parts = [system.pictures(BATCH, generator, *told).cpu() for _ in range(math.ceil(samples / BATCH))]
+        return torch.cat(parts)[:samples]
+
+    return measure_drawing(drawn, "drawn", seed, samples, wanted)
+
+
+def measure_drawing(
+    drawn: Callable[[], Tensor], how: str, seed: int, samples: int, wanted: Int[Tensor, "batch"] | None = None
+) -> dict[str, Measured]:
+    """Draw `samples` pictures, in batches that may be told the classes `wanted`; measure them and the time they took."""
     start = time.perf_counter()
-    images = draw(denoiser, samples, seed=seed, cond=cond)
+    images = drawn()
     seconds = (time.perf_counter() - start) / (BATCH * math.ceil(samples / BATCH))
-    here = f"s, DDIM-50 in batches of {BATCH} on {pick_runtime().describe()}"
+    here = f"s, {how} in batches of {BATCH} on {pick_runtime().describe()}"
     wanted = None if wanted is None else wanted.repeat(math.ceil(samples / BATCH))[:samples]
     took = Measured("time a picture", seconds, samples, seed, unit=here)
     return measure_images(images, seed, wanted) | {"seconds": took}

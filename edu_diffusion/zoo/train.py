@@ -38,7 +38,8 @@ def train_entry(
     modules = dict(system.modules)
     ema = {} if plan.ema is None else {name: Ema(module, plan.ema) for name, module in modules.items()}
     optimisers = {
-        name: adamw(module.parameters(), plan.rate, decay=plan.weight_decay) for name, module in modules.items()
+        name: adamw(module.parameters(), plan.rate, betas=plan.betas, decay=plan.weight_decay)
+        for name, module in modules.items()
     }
     data = Batches(entry.data(), plan.batch, seed=plan.seed, rank=here.rank, world=here.world, flip=plan.flip)
     checkpoint = Checkpoint(runs / entry.name / "checkpoint.pt", entry.name)
@@ -61,6 +62,7 @@ def train_entry(
         recipe={
             "batch": plan.batch,
             "rate": plan.rate,
+            "betas": "{:g}, {:g}".format(*plan.betas),
             "weight_decay": plan.weight_decay,
             "ema": plan.ema,
             "flip": plan.flip,

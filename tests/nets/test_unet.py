@@ -147,7 +147,7 @@ class TestParts:
         for seen in (None, mask):
             allowed = None if seen is None else seen[:, None, None]
             expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
-            torch.testing.assert_close(attend(q, k, v, seen), expected)
+            torch.testing.assert_close(attend(q, k, v, allowed), expected)
 
     def test_attention_and_blocks_start_as_the_identity(self):
         x = normal(1, 32, 4, 4)
