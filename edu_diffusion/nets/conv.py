@@ -1,6 +1,7 @@
 """Convolutions that know no time: from a picture to a small map, and from a small map to a picture."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ class ConvEncoder(nn.Module):
         super().__init__()
         self.enter = nn.Conv2d(4 * channels, widths[0], 3, padding=1)
         layers: list[nn.Module] = [Residual(widths[0]) for _ in range(blocks)]
-        for before, width in zip(widths, widths[1:], strict=False):
+        for before, width in pairwise(widths):
             layers += [nn.Conv2d(before, width, 3, stride=2, padding=1), *(Residual(width) for _ in range(blocks))]
         self.layers = nn.Sequential(*layers)
         self.leave = nn.Sequential(group_norm(widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], out, 1))
@@ -55,7 +56,7 @@ class ConvDecoder(nn.Module):
         super().__init__()
         self.enter = nn.Conv2d(inside, widths[-1], 3, padding=1)
         layers: list[nn.Module] = [Residual(widths[-1]) for _ in range(blocks)]
-        for width, after in zip(widths[::-1], widths[-2::-1], strict=False):
+        for width, after in pairwise(widths[::-1]):
             layers += [Double(width, after), *(Residual(after) for _ in range(blocks))]
         self.layers = nn.Sequential(*layers)
         self.leave = nn.Sequential(group_norm(widths[0]), nn.SiLU(), nn.Conv2d(widths[0], 4 * channels, 3, padding=1))

@@ -13,7 +13,10 @@ def normal(*shape, seed=0):
 @pytest.mark.parametrize(("channels", "widths", "side"), [(1, (32, 64), 7), (3, (16, 32, 32), 4), (1, (16,), 14)])
 def test_a_picture_becomes_a_map_and_comes_back(channels, widths, side):
     pixels = side * 2 ** len(widths)
-    encoder, decoder = ConvEncoder(5, channels=channels, widths=widths), ConvDecoder(5, channels=channels, widths=widths)
+    encoder, decoder = (
+        ConvEncoder(5, channels=channels, widths=widths),
+        ConvDecoder(5, channels=channels, widths=widths),
+    )
     code = encoder(normal(2, channels, pixels, pixels))
     assert code.shape == (2, 5, side, side)
     assert decoder(code).shape == (2, channels, pixels, pixels)
