@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 
 from tqdm import tqdm
@@ -56,30 +57,58 @@ def train(chosen: argparse.Namespace) -> None:
 
 def sample(chosen: argparse.Namespace) -> None:
     """Write a picture of samples."""
-    import torch
-
-    from edu_diffusion.diffusion import ClipX0, ancestral, ddim, dpm_pp, generate
     from edu_diffusion.viz import grid
     from edu_diffusion.zoo import load
 
     if chosen.out.suffix != ".png" or not chosen.out.parent.is_dir():
         raise ValueError(f"--out must name a .png file in a folder that exists, got {chosen.out}")
     system = load(chosen.name, chosen.device, chosen.zoo)
-    if not hasattr(system, "denoiser"):
+    if hasattr(system, "denoiser"):
+        x, how = _by_steps(system, chosen)
+    elif hasattr(system, "pictures"):
+        x, how = _at_once(system, chosen)
+    else:
         raise ValueError(f"{chosen.name} does not generate pictures")
-    rule = {"ancestral": ancestral, "ddim": ddim, "dpm_pp": dpm_pp}[chosen.rule]()
-    denoiser, cond = _told(system, chosen)
-    options = {"steps": chosen.steps, "rule": rule, "generator": torch.Generator().manual_seed(chosen.seed)}
-    x = generate(ClipX0(denoiser), (chosen.count, 1, 28, 28), cond=cond, **options)
     grid(x.cpu(), clip=True, alt=f"{chosen.count} samples of {chosen.name}").save(chosen.out)
-    print(f"wrote {chosen.out}: {chosen.count} samples, {chosen.steps} steps of {chosen.rule}, seed {chosen.seed}")
+    print(f"wrote {chosen.out}: {chosen.count} samples{how}, seed {chosen.seed}")
+
+
+def _by_steps(system, chosen: argparse.Namespace):
+    """Samples of a diffusion model, and how they were drawn."""
+    import torch
+
+    from edu_diffusion.diffusion import ClipX0, ancestral, ddim, dpm_pp, generate
+
+    rule, steps = chosen.rule or "ddim", chosen.steps or 50
+    denoiser, cond = _told(system, chosen)
+    options = {
+        "steps": steps,
+        "rule": {"ancestral": ancestral, "ddim": ddim, "dpm_pp": dpm_pp}[rule](),
+        "generator": torch.Generator().manual_seed(chosen.seed),
+    }
+    x = generate(ClipX0(denoiser), (chosen.count, 1, 28, 28), cond=cond, **options)
+    return x, f", {steps} steps of {rule}"
+
+
+def _at_once(system, chosen: argparse.Namespace):
+    """Samples of a model that needs no steps, and nothing to say about how."""
+    import torch
+
+    from edu_diffusion.systems.code_prior import CodePrior
+
+    for name in ("steps", "rule", "scale"):
+        if getattr(chosen, name) is not None:
+            raise ValueError(f"{chosen.name} is no diffusion model: leave --{name} out")
+    told = ()
+    if isinstance(system, CodePrior):
+        told = (_classes(chosen),)
+    elif chosen.label is not None:
+        raise ValueError(f"{chosen.name} is not told the class: leave --label out")
+    return system.pictures(chosen.count, torch.Generator().manual_seed(chosen.seed), *told), ""
 
 
 def _told(system, chosen: argparse.Namespace):
-    """The denoiser, guided if that was asked for, and what it is told of the class: each in turn if none was named."""
-    import torch
-
-    from edu_diffusion.data import CLASSES
+    """The denoiser, guided if that was asked for, and what it is told of the class."""
     from edu_diffusion.systems.adm import ADM
     from edu_diffusion.systems.classifier_free import ClassifierFreeADM
 
@@ -89,20 +118,29 @@ def _told(system, chosen: argparse.Namespace):
         raise ValueError(f"{chosen.name} was not trained for classifier-free guidance: leave --scale out")
     if not isinstance(system, ADM):
         return system.denoiser, None
+    return system.denoiser if chosen.scale is None else system.guided(chosen.scale), system.labels(_classes(chosen))
+
+
+def _classes(chosen: argparse.Namespace):
+    """The class that was asked for, or each in turn if none was named.
+
+    Raises: ValueError for an unknown class, naming those there are.
+    """
+    import torch
+
+    from edu_diffusion.data import CLASSES
+
     numbers = {name.lower(): number for number, name in enumerate(CLASSES)}
     if chosen.label is None:
-        y = torch.arange(chosen.count) % len(CLASSES)
-    elif chosen.label.lower() in numbers:
-        y = torch.full((chosen.count,), numbers[chosen.label.lower()])
-    else:
+        return torch.arange(chosen.count) % len(CLASSES)
+    if chosen.label.lower() not in numbers:
         raise ValueError(f"--label must be one of {', '.join(CLASSES)}; got {chosen.label!r}")
-    return system.denoiser if chosen.scale is None else system.guided(chosen.scale), system.labels(y)
+    return torch.full((chosen.count,), numbers[chosen.label.lower()])
 
 
 def evaluate(chosen: argparse.Namespace) -> None:
     """Measure a model and write the results to its card, or measure a claim and write its row."""
     from edu_diffusion.zoo import card, find, load
-    from edu_diffusion.zoo.measure import measure_classifier
     from edu_diffusion.zoo.store import card_path
 
     if (chosen.name is None) == (chosen.claim is None):
@@ -110,7 +148,7 @@ def evaluate(chosen: argparse.Namespace) -> None:
     if chosen.claim is not None:
         return _evaluate_claims(chosen)
     entry = find(chosen.name)
-    if chosen.samples is not None and entry.measure is measure_classifier:
+    if chosen.samples is not None and "samples" not in signature(entry.measure).parameters:
         raise ValueError(f"{entry.name} draws no samples, it is measured on the whole test set: leave --samples out")
     options = {} if chosen.samples is None else {"samples": chosen.samples}
     results = entry.measure(load(entry.name, chosen.device, chosen.zoo), chosen.seed, **options)
@@ -146,8 +184,9 @@ def zoo(chosen: argparse.Namespace) -> None:
         )
         for result in made.results.values():
             print(f"  {result}")
-    for name in ENTRIES.keys() - trained:
-        print(f"{name}: not trained yet")
+    for name in ENTRIES:
+        if name not in trained:
+            print(f"{name}: not trained yet")
 
 
 def _record(made) -> dict:
@@ -216,8 +255,8 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("samples.png"), help="the picture to write (default: samples.png)"
     )
     one.add_argument("--count", type=_count, default=16)
-    one.add_argument("--steps", type=_count, default=50)
-    one.add_argument("--rule", choices=RULES, default="ddim")
+    one.add_argument("--steps", type=_count, help="of a diffusion model (default: 50)")
+    one.add_argument("--rule", choices=RULES, help="of a diffusion model (default: ddim)")
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--label", metavar="CLASS", help="draw only this class, such as Bag (default: each in turn)")
     one.add_argument("--scale", type=_scale, help="of classifier-free guidance; 1 is off")

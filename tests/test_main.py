@@ -9,6 +9,7 @@ import pytest
 from edu_diffusion.__main__ import main
 from edu_diffusion.systems.adm import adm_unet
 from edu_diffusion.systems.classifier_free import ClassifierFreeADM
+from edu_diffusion.systems.gan import GAN, Discriminator, Generator
 from edu_diffusion.zoo import ENTRIES, Entry, Plan, card
 from edu_diffusion.zoo.claims import CLAIMS, Claim, Finding, Number
 from edu_diffusion.zoo.train import train_entry
@@ -177,6 +178,34 @@ def test_sample_of_a_class(run, told, options):
 def test_sample_of_an_unknown_class(run, told):
     status, _, complaint = run("sample", "told", "--label", "hat", "--out", told / "some.png", "--zoo", told)
     assert status == 1 and "--label must be one of T-shirt/top, Trouser" in complaint and "got 'hat'" in complaint
+
+
+@pytest.fixture
+def game(monkeypatch, tmp_path):
+    """A folder with a tiny model that makes pictures in one go."""
+
+    def build():
+        return GAN(Generator(latent=4, widths=(16, 16)), Discriminator((4, 4, 4)))
+
+    entry = Entry("game", "for tests", build, Plan(steps=2, batch=2), fake_measure, few_pictures)
+    monkeypatch.setitem(ENTRIES, "game", entry)
+    for _ in train_entry(entry, tmp_path / "runs", folder=tmp_path):
+        pass
+    return tmp_path
+
+
+def test_sample_of_a_model_that_takes_no_steps(run, game):
+    path = game / "three.png"
+    status, out, complaint = run("sample", "game", "--count", 3, "--out", path, "--zoo", game, "--seed", 5)
+    assert status == 0 and not complaint and path.exists()
+    assert out == f"wrote {path}: 3 samples, seed 5\n"
+
+
+@pytest.mark.parametrize(("option", "value"), [("--steps", 5), ("--rule", "ddim"), ("--scale", 2), ("--label", "Bag")])
+def test_such_a_model_refuses_what_it_would_ignore(run, game, option, value):
+    path = game / "none.png"
+    status, _, complaint = run("sample", "game", option, value, "--out", path, "--zoo", game)
+    assert status == 1 and f"leave {option} out" in complaint and not path.exists()
 
 
 def test_families_as_json_and_as_text(run):

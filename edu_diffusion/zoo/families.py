@@ -30,6 +30,9 @@ class Line:
 
 
 LINES = (
+    Line("GAN", "gan-fashion"),
+    Line("VAE", "vae-fashion"),
+    Line("VQ-VAE with a learned prior", "vq-prior-fashion", beside=("vqvae-fashion",)),
     Line("DDPM", "ddpm-fashion"),
     Line("DDPM, cosine schedule", "ddpm-fashion-cosine"),
     Line("improved DDPM", "improved-fashion"),
@@ -147,9 +150,12 @@ def real_pictures(measured: Card) -> Family:
 def training_compute(recipe: Recipe, batch: int = 4) -> float:
     """Floating-point operations of training on one picture, forward and backward.
 
-    A multiplication and the addition after it count as two.
+    A multiplication and the addition after it count as two. Where not every step is alike (a GAN's turns) it is the
+    mean over the recipe's `period`.
     """
+    steps = getattr(recipe, "period", 1)
     with FlopCounterMode(display=False) as counter:
-        for _, loss, _ in recipe.losses(fashion()[slice(0, batch)], Rng(0)):
-            loss.backward()
-    return counter.get_total_flops() / batch
+        for _ in range(steps):
+            for _, loss, _ in recipe.losses(fashion()[slice(0, batch)], Rng(0)):
+                loss.backward()
+    return counter.get_total_flops() / (batch * steps)

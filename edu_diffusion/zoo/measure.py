@@ -158,7 +158,7 @@ def measure_generator(
 def measure_drawing(
     drawn: Callable[[], Tensor], how: str, seed: int, samples: int, wanted: Int[Tensor, "batch"] | None = None
 ) -> dict[str, Measured]:
-    """Draw `samples` pictures, in batches that may be told the classes `wanted`; measure them and the time they took."""
+    """Draw `samples` pictures, in batches that may be told the classes `wanted`; measure them, and the time it took."""
     start = time.perf_counter()
     images = drawn()
     seconds = (time.perf_counter() - start) / (BATCH * math.ceil(samples / BATCH))
