@@ -143,7 +143,7 @@ class VAE:
         return getattr(net, "module", net)
 
     @property
-    def device(self) -> torch.device:
+    def _device(self) -> torch.device:
         """Where the networks are."""
         return self.networks.log_std.device
 
@@ -174,13 +174,13 @@ class VAE:
     @torch.no_grad()
     def encode(self, x: Data) -> tuple[Codes, Codes]:
         """Mean and log-variance of each example's code."""
-        parts = [self.networks.encode(part.to(self.device)) for part in x.split(CHUNK)]
+        parts = [self.networks.encode(part.to(self._device)) for part in x.split(CHUNK)]
         return torch.cat([mean for mean, _ in parts]), torch.cat([log_var for _, log_var in parts])
 
     @torch.no_grad()
     def decode(self, z: Codes) -> Data:
         """The decoder's mean for each code; it may leave [-1, 1] by a little."""
-        return torch.cat([self.networks.decode(part.to(self.device)) for part in z.split(CHUNK)])
+        return torch.cat([self.networks.decode(part.to(self._device)) for part in z.split(CHUNK)])
 
     def reconstruct(self, x: Data) -> Data:
         """What the decoder makes of the mean of each example's code."""
@@ -229,7 +229,7 @@ class VAE:
     def _explained(self, x: Data, z: Codes, levels: bool) -> PerExample:
         """log p(x | z) in nats."""
         log_prob = log_levels if levels else log_density
-        return log_prob(x.to(self.device), self.decode(z), self.networks.log_std)
+        return log_prob(x.to(self._device), self.decode(z), self.networks.log_std)
 
 
 def _normal_like(like: Tensor, generator: Generator | None) -> Tensor:
