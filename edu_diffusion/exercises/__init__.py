@@ -7,10 +7,29 @@ exercise("forward.q_sample").solution()
 
 import difflib
 
-from edu_diffusion.exercises import ddpm, forward, free, guided, improved, reverse, sampling, start, unet
+from edu_diffusion.exercises import (
+    codebook,
+    codes,
+    ddpm,
+    forward,
+    free,
+    gan,
+    guided,
+    improved,
+    latent,
+    masked,
+    reverse,
+    sampling,
+    start,
+    unet,
+)
 from edu_diffusion.exercises.core import Exercise, Mistake, Reply
 
-LESSONS = (start, forward, reverse, unet, ddpm, improved, sampling, guided, free)
+LESSONS = (
+    start,
+    *(gan, codes, masked, latent, codebook),
+    *(forward, reverse, unet, ddpm, improved, sampling, guided, free),
+)
 ALL: dict[str, Exercise] = {one.name: one for lesson in LESSONS for one in lesson.EXERCISES}
 
 

@@ -8,17 +8,32 @@ from edu_diffusion.data import LabelledImages, fashion
 from edu_diffusion.diffusion import cosine
 from edu_diffusion.metrics import Measured
 from edu_diffusion.systems.adm import ADM, NoisyClassifier
+from edu_diffusion.systems.autoencoder import Autoencoder, DenoisingAutoencoder
 from edu_diffusion.systems.classifier import ClassifierRecipe
 from edu_diffusion.systems.classifier_free import ClassifierFreeADM
+from edu_diffusion.systems.code_prior import CodePrior
 from edu_diffusion.systems.ddpm import DDPM
+from edu_diffusion.systems.gan import GAN
 from edu_diffusion.systems.improved_ddpm import ImprovedDDPM, improved_unet
+from edu_diffusion.systems.mae import MAE
+from edu_diffusion.systems.vae import VAE
+from edu_diffusion.systems.vqvae import VQVAE
 from edu_diffusion.training import Recipe
 from edu_diffusion.zoo.measure import (
     measure_classifier,
     measure_classifier_free,
     measure_denoiser,
+    measure_generator,
     measure_improved,
     measure_noisy_classifier,
+)
+from edu_diffusion.zoo.measure_families import (
+    measure_autoencoder,
+    measure_code_prior,
+    measure_denoising,
+    measure_mae,
+    measure_vae,
+    measure_vqvae,
 )
 
 
@@ -48,6 +63,13 @@ class Entry:
     data: Callable[[], LabelledImages] = fashion
 
 
+def code_prior() -> CodePrior:
+    """The prior over the codes of the zoo's VQ-VAE, which it reads when it first needs it."""
+    from edu_diffusion.zoo.loading import load  # which knows the entries
+
+    return CodePrior(lambda: load("vqvae-fashion"))
+
+
 ENTRIES = {
     entry.name: entry
     for entry in [
@@ -57,6 +79,55 @@ ENTRIES = {
             ClassifierRecipe,
             Plan(steps=2300, batch=128, rate=2e-3, weight_decay=0.01, ema=None, flip=True),
             measure_classifier,
+        ),
+        Entry(
+            "gan-fashion",
+            "GAN on Fashion-MNIST, DCGAN's networks: non-saturating loss and R1",
+            GAN,
+            Plan(steps=10_900, rate=5e-4, betas=(0.5, 0.99), ema=0.999),  # as much compute as ddpm-fashion
+            measure_generator,
+        ),
+        Entry(
+            "ae-fashion",
+            "an autoencoder: a picture as a code of 16 numbers, and back",
+            Autoencoder,
+            Plan(steps=4000, ema=None),
+            measure_autoencoder,
+        ),
+        Entry(
+            "dae-fashion",
+            "a denoising autoencoder: guesses the clean picture under Gaussian noise of 0.5",
+            DenoisingAutoencoder,
+            Plan(steps=3000, ema=None),
+            measure_denoising,
+        ),
+        Entry(
+            "mae-fashion",
+            "a masked autoencoder: guesses the three quarters of a picture's patches that are hidden",
+            MAE,
+            Plan(steps=12_000, rate=1e-3),
+            measure_mae,
+        ),
+        Entry(
+            "vae-fashion",
+            "a VAE with a code of 16 numbers; its decoder learns how far off it is",
+            VAE,
+            Plan(steps=7900),  # as much compute as ddpm-fashion
+            measure_vae,
+        ),
+        Entry(
+            "vqvae-fashion",
+            "VQ-VAE: a picture as 7x7 codes of 128, and back",
+            VQVAE,
+            Plan(steps=10_000),
+            measure_vqvae,
+        ),
+        Entry(
+            "vq-prior-fashion",
+            "a causal transformer that writes the codes of vqvae-fashion, told the class",
+            code_prior,
+            Plan(steps=7000),
+            measure_code_prior,
         ),
         Entry(
             "ddpm-fashion",

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from edu_diffusion.data import fashion
 from edu_diffusion.training import Recipe
-from edu_diffusion.types import Rng
+from edu_diffusion.types import Batch, Rng
 from edu_diffusion.zoo.card import Card
 from edu_diffusion.zoo.entries import find
 from edu_diffusion.zoo.loading import card
@@ -147,15 +147,16 @@ def real_pictures(measured: Card) -> Family:
     return Family("real pictures", "training set", **floors, samples=measured.results["fd"].samples)
 
 
-def training_compute(recipe: Recipe, batch: int = 4) -> float:
-    """Floating-point operations of training on one picture, forward and backward.
+def training_compute(recipe: Recipe, batch: Batch | None = None) -> float:
+    """Floating-point operations of training on one example of the batch, forward and backward; by default a picture.
 
     A multiplication and the addition after it count as two. Where not every step is alike (a GAN's turns) it is the
     mean over the recipe's `period`.
     """
+    batch = fashion()[slice(0, 4)] if batch is None else batch
     steps = getattr(recipe, "period", 1)
     with FlopCounterMode(display=False) as counter:
         for _ in range(steps):
-            for _, loss, _ in recipe.losses(fashion()[slice(0, batch)], Rng(0)):
+            for _, loss, _ in recipe.losses(batch, Rng(0)):
                 loss.backward()
-    return counter.get_total_flops() / (batch * steps)
+    return counter.get_total_flops() / (len(batch) * steps)

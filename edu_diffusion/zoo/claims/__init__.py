@@ -3,7 +3,22 @@
 import difflib
 from pathlib import Path
 
-from edu_diffusion.zoo.claims import adm, ddpm, forward, guidance, improved, reverse, samples, sampling, unet
+from edu_diffusion.zoo.claims import (
+    adm,
+    autoencoder,
+    ddpm,
+    forward,
+    gan,
+    guidance,
+    improved,
+    mae,
+    reverse,
+    samples,
+    sampling,
+    unet,
+    vae,
+    vqvae,
+)
 from edu_diffusion.zoo.claims.core import (
     Arms,
     Claim,
@@ -18,11 +33,11 @@ from edu_diffusion.zoo.claims.core import (
 )
 from edu_diffusion.zoo.store import HERE
 
-CLAIMS: dict[str, Claim] = {
-    claim.id: claim
-    for lesson in (forward, reverse, unet, ddpm, samples, improved, sampling, adm, guidance)
-    for claim in lesson.CLAIMS
-}
+LESSONS = (
+    *(gan, autoencoder, mae, vae, vqvae),
+    *(forward, reverse, unet, ddpm, samples, improved, sampling, adm, guidance),
+)
+CLAIMS: dict[str, Claim] = {claim.id: claim for lesson in LESSONS for claim in lesson.CLAIMS}
 
 
 def find_claim(name: str) -> Claim:

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
-from edu_diffusion.data import Batches, fashion, ring
+from edu_diffusion.data import Batches, ring
 from edu_diffusion.diffusion import ddim, generate
 from edu_diffusion.metrics import Measured
 from edu_diffusion.nets import MLP
 from edu_diffusion.systems.ddpm import DDPM
 from edu_diffusion.systems.gan import GAN, PointDiscriminator, PointGenerator
 from edu_diffusion.training import Checkpoint, Ema, Recipe, adamw, pick_runtime, train
-from edu_diffusion.types import Batch, Rng
+from edu_diffusion.types import Batch
 from edu_diffusion.zoo.claims.arms import SEEDS
 from edu_diffusion.zoo.claims.core import Arms, Claim, Finding, Number, Numbers, over_seeds, verdict
 from edu_diffusion.zoo.entries import find
+from edu_diffusion.zoo.families import training_compute
 from edu_diffusion.zoo.loading import card
 
 # Points: what the diffusion model trains for; the GANs train for as many steps as cost the same.
@@ -42,12 +42,12 @@ class RingArm:
 
     def steps(self) -> int:
         """As many as cost what the diffusion model's training costs."""
-        return round(STEPS * compute(diffusion(), few_points()) / compute(self.build(), few_points()))
+        return round(STEPS * training_compute(diffusion(), few_points()) / training_compute(self.build(), few_points()))
 
     def budget(self) -> Numbers:
         """What makes its numbers comparable; stored with them."""
         return {
-            "compute": STEPS * BATCH * compute(diffusion(), few_points()),
+            "compute": STEPS * BATCH * training_compute(diffusion(), few_points()),
             "steps": self.steps(),
             "batch": BATCH,
             "rate": self.rate,
@@ -86,16 +86,6 @@ RING = {
 def few_points() -> Batch:
     """A batch to count operations on."""
     return Batch(ring().sample(4, torch.Generator().manual_seed(0)))
-
-
-def compute(recipe: Recipe, batch: Batch) -> float:
-    """Floating-point operations of training on one example, forward and backward: the mean over a recipe's period."""
-    period = getattr(recipe, "period", 1)
-    with FlopCounterMode(display=False) as counter:
-        for _ in range(period):
-            for _, loss, _ in recipe.losses(batch, Rng(0)):
-                loss.backward()
-    return counter.get_total_flops() / (period * len(batch))
 
 
 def measure_modes(arms: Arms) -> Finding:
@@ -176,7 +166,7 @@ def of_card(entry: str) -> dict[str, Number]:
     made = card(entry)
     results: dict[str, Measured] = made.results
     numbers = {key: Number(results[key].value, floor=results[key].floor) for key in PICTURES}
-    spent = compute(find(entry).build(), fashion()[slice(0, 4)]) * made.images
+    spent = training_compute(find(entry).build()) * made.images
     return numbers | {
         "compute": Number(spent / 1e15, unit="petaFLOP of training"),
         "parameters": Number(made.parameters),

@@ -8,10 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from edu_diffusion.data import Batches, fashion
-from edu_diffusion.metrics import extract
 from edu_diffusion.nets.vit import ViT
-from edu_diffusion.systems.mae import MAE, Labelled, LabelledNet, MAENet, linear_probe, untrained
+from edu_diffusion.systems.mae import MAE, Labelled, LabelledNet, MAENet, untrained
 from edu_diffusion.training import Checkpoint, Ema, adamw, train
+from edu_diffusion.zoo import measure_families
 from edu_diffusion.zoo.claims.core import Arms, Claim, Finding, Number, Numbers, lower, over_seeds, verdict
 
 # About five minutes of one core for an arm, and half a million parameters. The same for all: no arm is tuned.
@@ -136,8 +136,7 @@ def trained(system: MAE | Labelled, seed: int, checkpoint: Checkpoint | None = N
 
 def probe(features: Callable[[Tensor], Tensor]) -> float:
     """The share of test pictures that logistic regression on these features names right."""
-    known, asked = fashion("train")[slice(PROBE)], fashion("test")
-    return linear_probe(extract(features, known.x), known.y, extract(features, asked.x), asked.y)
+    return measure_families.probe(features, PROBE)
 
 
 def pixels(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from edu_diffusion.data import fashion, ring
+from edu_diffusion.data import ring
 from edu_diffusion.metrics import Measured
-from edu_diffusion.systems.ddpm import DDPM, ddpm_unet
+from edu_diffusion.systems.ddpm import DDPM
+from edu_diffusion.zoo import ENTRIES
 from edu_diffusion.zoo.claims import gan
 from edu_diffusion.zoo.claims.core import DOES_NOT, HOLDS, IN_PART, Arms, Number
 from edu_diffusion.zoo.families import training_compute
@@ -83,23 +84,25 @@ class TestCovered:
 
 
 class TestCompute:
-    def test_it_counts_as_the_families_table_does(self):
-        recipe = DDPM(ddpm_unet(widths=(16, 32), attention=(False, False)))
-        assert gan.compute(recipe, fashion()[slice(0, 4)]) == training_compute(recipe)
-
     def test_it_averages_a_period(self):
         """R1 at every fourth turn costs a quarter of what R1 at every turn costs."""
         plain, lazy, each = (gan.ring_gan(gamma) for gamma in (0.0, 1.0, 1.0))
         lazy.lazy = 4
-        costs = [gan.compute(one, gan.few_points()) for one in (plain, lazy, each)]
+        costs = [training_compute(one, gan.few_points()) for one in (plain, lazy, each)]
         assert costs[1] - costs[0] == pytest.approx((costs[2] - costs[0]) / 4) and costs[2] > 1.2 * costs[0]
 
     def test_all_arms_cost_the_same_and_are_of_one_size(self):
-        spent = [arm.steps() * gan.compute(arm.build(), gan.few_points()) for arm in gan.RING.values()]
+        spent = [arm.steps() * training_compute(arm.build(), gan.few_points()) for arm in gan.RING.values()]
         assert max(spent) == pytest.approx(min(spent), rel=1e-3)
         sizes = [sum(p.numel() for net in arm.build().modules.values() for p in net.parameters())
                  for arm in gan.RING.values()]  # fmt: skip
         assert max(sizes) < 1.15 * min(sizes)
+
+    @pytest.mark.parametrize("entry", ["gan-fashion", "vae-fashion"])
+    def test_the_zoo_s_cost_what_ddpm_costs(self, entry):
+        spent = [training_compute(ENTRIES[name].build()) * ENTRIES[name].plan.steps for name in (entry, "ddpm-fashion")]
+        assert spent[0] == pytest.approx(spent[1], rel=0.01)
+        gan.check_equal(*spent)
 
     def test_of_a_card(self, monkeypatch):
         results = {key: Measured(key, 0.5, 100, 0, floor=0.9) for key in gan.PICTURES}
