@@ -83,7 +83,9 @@ def measure_vae(system: VAE, seed: int = 0, samples: int = 10_000) -> dict[str, 
     found = {
         "bits": Measured("variational bound", bits.mean().item(), len(test), seed, unit="bits/dim"),
         "kl": Measured("of it, the KL term", kl, len(test), seed, unit="nats a picture"),
-        "active": Measured("units of the code in use", active_units(mean), len(test), seed, float(mean.shape[1])),
+        "active": Measured(
+            "units of the code in use", float(active_units(mean)), len(test), seed, float(mean.shape[1])
+        ),
         "error": off("error of reconstructions", system.decode(mean).cpu(), test, seed),
     }
     return measure_generator(system, seed, samples) | found
