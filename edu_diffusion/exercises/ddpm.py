@@ -364,110 +364,126 @@ CLIP = Exercise(
 )
 
 
-def weight(beta, alpha_bar, sigma2):
-    return beta**2 / (2 * sigma2 * (1 - beta) * (1 - alpha_bar))
+def x0_weight(alpha_bar, t):
+    snr = alpha_bar / (1 - alpha_bar)
+    return (snr[t - 1] - snr[t]) / 2
 
 
-WEIGHT = Exercise(
-    "ddpm.weight",
-    "Write weight(beta, alpha_bar, sigma2): the factor in front of ||eps - eps_hat||^2 in DDPM eq. 12; sigma2 is the "
-    "variance of the step.",
-    "Put the two means, each written with its eps, into the squared distance over 2 sigma2. x_t cancels.",
-    weight,
-    [
-        Mistake(
-            "you divided by alpha_bar; the noise's share 1 - alpha_bar belongs there.",
-            lambda b, a, v: b**2 / (2 * v * (1 - b) * a),
-        ),
-        Mistake(
-            "you took sigma2 for a standard deviation and squared it once more.",
-            lambda b, a, v: b**2 / (2 * v**2 * (1 - b) * (1 - a)),
-        ),
-        Mistake(
-            "beta must be squared: the error's factor in the mean is squared.",
-            lambda b, a, v: b / (2 * v * (1 - b) * (1 - a)),
-        ),
-        Mistake("the 2 of the Gaussian's exponent is missing.", lambda b, a, v: b**2 / (v * (1 - b) * (1 - a))),
-        Mistake(
-            "alpha_t = 1 - beta is missing below: the mean in (4) has 1 / sqrt(alpha_t), and it is squared.",
-            lambda b, a, v: b**2 / (2 * v * (1 - a)),
-        ),
-        Mistake(
-            "you divided by alpha_bar where alpha_t = 1 - beta belongs, that of one step.",
-            lambda b, a, v: b**2 / (2 * v * a * (1 - a)),
-        ),
-        Mistake(
-            "you left square roots in: the squared distance squares all factors of the mean.",
-            lambda b, a, v: b**2 / (2 * v * math.sqrt((1 - b) * (1 - a))),
-        ),
-    ],
-    lambda: [(0.02, 0.1, 0.015), (0.001, 0.9, 0.0008), (0.01, 0.5, 0.007)],
-)
+def _of_snr(combine):
+    """A weight made of the signal-to-noise ratios at t - 1 and at t."""
 
-
-def v_target(x0, eps, alpha_bar):
-    return math.sqrt(alpha_bar) * eps - math.sqrt(1 - alpha_bar) * x0
-
-
-def _v(of_eps, of_x0):
-    """A target with other coefficients, each a function of the signal and the noise."""
-
-    def wrong(x0, eps, alpha_bar):
-        signal, noise = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
-        return of_eps(signal, noise) * eps + of_x0(signal, noise) * x0
+    def wrong(alpha_bar, t):
+        before, now = (alpha_bar[s] / (1 - alpha_bar[s]) for s in (t - 1, t))
+        return combine(before, now)
 
     return wrong
 
 
-V_TARGET = Exercise(
-    "ddpm.v_target",
-    "Write v_target(x0, eps, alpha_bar): what a network trained on v should put out. x0 and eps are tensors, alpha_bar "
-    "is a number.",
-    "v = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x0: each is multiplied by what multiplies the other one in x_t.",
-    v_target,
+def _of_levels(combine):
+    """A weight made of alpha_bar at t - 1 and at t."""
+    return lambda alpha_bar, t: combine(alpha_bar[t - 1], alpha_bar[t])
+
+
+X0_WEIGHT = Exercise(
+    "ddpm.x0_weight",
+    "Write x0_weight(alpha_bar, t): the factor that L_(t-1) puts in front of the squared error of x0, for t >= 2 and "
+    "the variance beta_tilde. alpha_bar is a table with alpha_bar[0] == 1.",
+    "By (9) it is the weight in (5) times SNR_t. Put in beta_tilde = beta (1 - alpha_bar[t-1]) / (1 - alpha_bar[t]) "
+    "and beta = 1 - alpha_bar[t] / alpha_bar[t-1]; nearly all cancels: SNR_(t-1) and SNR_t are left.",
+    x0_weight,
+    [
+        Mistake("the 2 of the Gaussian's exponent is missing.", _of_snr(lambda before, now: before - now)),
+        Mistake(
+            "your weight is negative: the signal-to-noise ratio falls with time, so that of t - 1 is the larger one.",
+            _of_snr(lambda before, now: (now - before) / 2),
+        ),
+        Mistake(
+            "that is SNR_t, the factor between the two errors in (9). The bound's own weight of (5) comes on top.",
+            _of_snr(lambda before, now: now),
+        ),
+        Mistake(
+            "that is the weight of the error of eps, as in (5). The error of x0 is another: by (9) it is multiplied by "
+            "SNR_t as well.",
+            _of_snr(lambda before, now: (before - now) / (2 * now)),
+        ),
+        Mistake(
+            "you divided by SNR_t where (9) multiplies: the error of eps is SNR_t times that of x0.",
+            _of_snr(lambda before, now: (before - now) / (2 * now**2)),
+        ),
+        Mistake(
+            "you took alpha_bar itself; the ratio of signal to noise, alpha_bar / (1 - alpha_bar), belongs there.",
+            _of_levels(lambda before, now: (before - now) / 2),
+        ),
+        Mistake(
+            "that is the ratio of standard deviations. The signal-to-noise ratio is one of variances, without roots.",
+            _of_snr(lambda before, now: (before**0.5 - now**0.5) / 2),
+        ),
+        Mistake(
+            "you are off by one: that is the weight of the next time. alpha_bar has an entry for t = 0, so that of "
+            "time t is alpha_bar[t].",
+            lambda alpha_bar, t: x0_weight(alpha_bar, t + 1),
+        ),
+    ],
+    lambda: [(SCHEDULE.alpha_bar, t) for t in (2, 10, 300, 999)],
+)
+
+
+def x0_from_v(x_t, v, alpha_bar):
+    return math.sqrt(alpha_bar) * x_t - math.sqrt(1 - alpha_bar) * v
+
+
+def _from_v(of_x_t, of_v):
+    """A mix with other coefficients, each a function of the signal and the noise."""
+
+    def wrong(x_t, v, alpha_bar):
+        signal, noise = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
+        return of_x_t(signal, noise) * x_t + of_v(signal, noise) * v
+
+    return wrong
+
+
+X0_FROM_V = Exercise(
+    "ddpm.x0_from_v",
+    "Write x0_from_v(x_t, v, alpha_bar): the x0 that a network means which puts out v. x_t and v are tensors, "
+    "alpha_bar is a number.",
+    "Two equations, x_t = signal x0 + noise eps and v = signal eps - noise x0, and two unknowns. Multiply one by "
+    "signal, the other by noise, so that eps drops out; signal^2 + noise^2 = 1.",
+    x0_from_v,
     [
         Mistake(
-            "the sign between the two is wrong: x0's part is subtracted.",
-            _v(lambda signal, noise: signal, lambda signal, noise: noise),
+            "the sign in front of v is wrong: with it eps does not drop out.", _from_v(lambda s, n: s, lambda s, n: n)
         ),
         Mistake(
-            "that is -v: eps counts positive and x0 negative.",
-            _v(lambda signal, noise: -signal, lambda signal, noise: noise),
+            "that is the eps it means: noise x_t + signal v. For x0 the coefficients change places, and one its sign.",
+            _from_v(lambda s, n: n, lambda s, n: s),
+        ),
+        Mistake("that is minus x0: the sign of both terms is wrong.", _from_v(lambda s, n: -s, lambda s, n: n)),
+        Mistake(
+            "the coefficients are swapped: x_t is multiplied by the signal, as x0 is in it.",
+            _from_v(lambda s, n: n, lambda s, n: -s),
         ),
         Mistake(
-            "the coefficients are swapped. In x_t the signal multiplies x0; in v it multiplies eps.",
-            _v(lambda signal, noise: noise, lambda signal, noise: -signal),
+            "you treated v as if it were eps: (x_t - noise v) / signal. v is another mix of x0 and eps.",
+            _from_v(lambda s, n: 1 / s, lambda s, n: -n / s),
         ),
         Mistake(
-            "x0 and eps are swapped: v = signal eps - noise x0.",
-            _v(lambda signal, noise: -noise, lambda signal, noise: signal),
-        ),
-        Mistake(
-            "that is x_t itself, which the network is given. v is another mix of the same two.",
-            _v(lambda signal, noise: noise, lambda signal, noise: signal),
+            "you divided by the signal. Nothing needs dividing: signal^2 + noise^2 = 1 stands in front of x0.",
+            _from_v(lambda s, n: 1.0, lambda s, n: -n / s),
         ),
         Mistake(
             "both square roots are missing: alpha_bar is a variance, and its root multiplies.",
-            _v(lambda signal, noise: signal**2, lambda signal, noise: -(noise**2)),
+            _from_v(lambda s, n: s**2, lambda s, n: -(n**2)),
         ),
         Mistake(
-            "the square root of alpha_bar is missing, in front of eps.",
-            _v(lambda signal, noise: signal**2, lambda signal, noise: -noise),
+            "the square root of alpha_bar is missing, in front of x_t.",
+            _from_v(lambda s, n: s**2, lambda s, n: -n),
         ),
         Mistake(
-            "the square root of 1 - alpha_bar is missing, in front of x0.",
-            _v(lambda signal, noise: signal, lambda signal, noise: -(noise**2)),
-        ),
-        Mistake(
-            "that is the target eps. v mixes eps with x0.",
-            _v(lambda signal, noise: 1.0, lambda signal, noise: 0.0),
-        ),
-        Mistake(
-            "that is the target x0. v mixes x0 with eps.",
-            _v(lambda signal, noise: 0.0, lambda signal, noise: 1.0),
+            "the square root of 1 - alpha_bar is missing, in front of v.",
+            _from_v(lambda s, n: s, lambda s, n: -(n**2)),
         ),
     ],
     lambda: [(_normal(6, 2), _normal(6, 2, seed=1), alpha_bar) for alpha_bar in (0.9, 0.3, 0.05)],
 )
 
-EXERCISES: list[Exercise] = [LOSS, STEP, RESPACE, CLIP, V_TARGET, WEIGHT]
+EXERCISES: list[Exercise] = [LOSS, STEP, RESPACE, CLIP, X0_FROM_V, X0_WEIGHT]

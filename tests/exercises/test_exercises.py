@@ -65,10 +65,20 @@ def test_an_unknown_name_is_refused_with_the_nearest():
 
 
 class TestDdpm:
-    def test_v_is_the_packages(self):
+    def test_x0_from_v_undoes_the_packages_v(self):
         x0, eps = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
         signal, noise = 0.3**0.5, 0.7**0.5
-        assert torch.allclose(exercise("ddpm.v_target").answer(x0, eps, 0.3), V.truth(x0, eps, signal, noise))
+        v = V.truth(x0, eps, signal, noise)
+        found = exercise("ddpm.x0_from_v").answer(signal * x0 + noise * eps, v, 0.3)
+        assert torch.allclose(found, x0, atol=1e-6)
+
+    def test_the_weight_of_x0_is_that_of_eps_times_snr(self):
+        schedule, like = linear(), torch.zeros(3, dtype=torch.float64)
+        t = torch.tensor([2, 50, 1000])
+        beta, sigma2 = schedule.beta(t, t - 1, like), schedule.beta_tilde(t, t - 1, like)
+        of_eps = beta**2 / (2 * sigma2 * (1 - beta) * schedule.noise(t, like) ** 2)
+        found = torch.stack([exercise("ddpm.x0_weight").answer(schedule.alpha_bar, int(one)) for one in t])
+        assert torch.allclose(found, of_eps * schedule.log_snr(t).exp())
 
     def test_the_lessons_step_is_told_of_its_slips_one_at_a_time(self):
         schedule = linear()
