@@ -10,10 +10,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Batch:
-    """Some examples: `x` is the data, `y` a label for each, where there are labels."""
+    """Some examples: `x` is the data, `y` what is known of each: a class number, or a row of token numbers."""
 
     x: Shaped[Tensor, "b ..."]
-    y: Shaped[Tensor, "b"] | None = None
+    y: Shaped[Tensor, "b ..."] | None = None
 
     def __len__(self) -> int:
         return len(self.x)

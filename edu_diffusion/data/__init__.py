@@ -1,24 +1,65 @@
-"""Data: real pictures, points in the plane, distributions known exactly, and the batches that training reads."""
+"""Data: real pictures, captioned scenes drawn here, points in the plane, exact distributions, and batches of them."""
 
 from edu_diffusion.data.batches import Batches, Dataset
+from edu_diffusion.data.captions import Wanted, caption, full_caption, meaning, split_words, words
 from edu_diffusion.data.fashion import CLASSES, LabelledImages, checksum, fashion, to_unit_range
 from edu_diffusion.data.mixture import Empirical, GaussianMixture, ring
+from edu_diffusion.data.scenes import (
+    COLOURS,
+    GROUNDS,
+    HELD_OUT,
+    PLACES,
+    RELATIONS,
+    SHAPES,
+    SIZES,
+    Scene,
+    Scenes,
+    Thing,
+    is_held_out,
+    render,
+    scene_of,
+    scenes_checksum,
+    swapped,
+    with_swapped,
+)
 from edu_diffusion.data.toy2d import checkerboard, eight_gaussians, spiral, swiss_roll, two_moons
 
 __all__ = [
     "CLASSES",
+    "COLOURS",
+    "GROUNDS",
+    "HELD_OUT",
+    "PLACES",
+    "RELATIONS",
+    "SHAPES",
+    "SIZES",
     "Batches",
     "Dataset",
     "Empirical",
     "GaussianMixture",
     "LabelledImages",
+    "Scene",
+    "Scenes",
+    "Thing",
+    "Wanted",
+    "caption",
     "checkerboard",
     "checksum",
     "eight_gaussians",
     "fashion",
+    "full_caption",
+    "is_held_out",
+    "meaning",
+    "render",
     "ring",
+    "scene_of",
+    "scenes_checksum",
     "spiral",
+    "split_words",
+    "swapped",
     "swiss_roll",
     "to_unit_range",
     "two_moons",
+    "with_swapped",
+    "words",
 ]

@@ -29,8 +29,8 @@ class Batches(Iterator[Batch]):
     `size` is the whole batch. With `world` processes each one draws the same order and takes its own contiguous
     part of every batch, `size / world` examples, so together they see the batches that one process alone sees.
 
-    Raises: ValueError for a size that does not fit the data or the number of processes, or a rank outside
-    0..world-1.
+    Raises: ValueError for a size that does not fit the data or the number of processes, a rank outside 0..world-1, or
+    `flip` of data that say `mirrors = False`, as pictures whose captions name a left and a right.
     """
 
     def __init__(
@@ -45,6 +45,8 @@ class Batches(Iterator[Batch]):
     ):
         self.data = _as_dataset(data)
         _check(len(self.data), size, rank, world)
+        if flip and not getattr(data, "mirrors", True):
+            raise ValueError("these pictures must not be flipped: their captions would be wrong")
         self.size, self.flip, self.rank, self.world = size, flip, rank, world
         self.local = size // world
         self.offset = rank * self.local
