@@ -3,6 +3,8 @@
 python -m edu_diffusion train ddpm-fashion --slice 9
 python -m edu_diffusion sample ddpm-fashion --count 16 --out clothes.png
 python -m edu_diffusion sample cfg-fashion --label Bag --scale 2 --out bags.png
+python -m edu_diffusion sample unclip "a red star above a blue ring" --out picture.png
+python -m edu_diffusion sample unclip --variation-of picture.png --count 4 --out others.png
 python -m edu_diffusion evaluate ddpm-fashion
 python -m edu_diffusion evaluate --claim fwd-prior
 python -m edu_diffusion zoo --json
@@ -62,6 +64,11 @@ def sample(chosen: argparse.Namespace) -> None:
 
     if chosen.out.suffix != ".png" or not chosen.out.parent.is_dir():
         raise ValueError(f"--out must name a .png file in a folder that exists, got {chosen.out}")
+    if chosen.name == "unclip":
+        return _sample_unclip(chosen)
+    if chosen.captions or chosen.variation_of is not None:
+        raise ValueError(f"{chosen.name} draws no captions and no variations: unclip does")
+    chosen.count = chosen.count or 16
     system = load(chosen.name, chosen.device, chosen.zoo)
     if hasattr(system, "denoiser"):
         x, how = _by_steps(system, chosen)
@@ -71,6 +78,47 @@ def sample(chosen: argparse.Namespace) -> None:
         raise ValueError(f"{chosen.name} does not generate pictures")
     grid(x.cpu(), clip=True, alt=f"{chosen.count} samples of {chosen.name}").save(chosen.out)
     print(f"wrote {chosen.out}: {chosen.count} samples{how}, seed {chosen.seed}")
+
+
+def _sample_unclip(chosen: argparse.Namespace) -> None:
+    """Pictures of captions through all five models of unCLIP, or variations of a picture."""
+    import torch
+
+    from edu_diffusion.viz import grid
+    from edu_diffusion.zoo.chain import unclip
+
+    for name in ("label", "rule"):
+        if getattr(chosen, name) is not None:
+            raise ValueError(f"unclip is told captions: leave --{name} out")
+    if bool(chosen.captions) == (chosen.variation_of is not None):
+        raise ValueError('give unclip a caption, such as "a red star above a blue ring", or --variation-of picture.png')
+    picture = None if chosen.variation_of is None else _picture(chosen.variation_of)
+    system, count = unclip(chosen.device, chosen.zoo), chosen.count or 1
+    generator = torch.Generator().manual_seed(chosen.seed)
+    options = {name: getattr(chosen, name) for name in ("scale", "steps") if getattr(chosen, name) is not None}
+    if picture is not None:
+        x, what = system.variations(picture, count, generator, **options), f"variations of {chosen.variation_of}"
+    else:
+        captions = [caption for caption in chosen.captions for _ in range(count)]
+        x, what = system.pictures(captions, generator, **options), "; ".join(chosen.captions)
+    grid(x, alt=f"{len(x)} pictures by unCLIP: {what}").save(chosen.out)
+    print(f"wrote {chosen.out}: {len(x)} by unclip, {what}, seed {chosen.seed}")
+
+
+def _picture(path: Path):
+    """A picture from a file, square, at 64 pixels, in [-1, 1].
+
+    Raises: OSError if there is none; ValueError if it is not square, or smaller than 64 pixels.
+    """
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    with Image.open(path) as image:
+        if image.width != image.height or image.width < 64:
+            raise ValueError(f"{path} must be square, of at least 64 pixels, got {image.width} by {image.height}")
+        levels = np.array(image.convert("RGB").resize((64, 64), Image.Resampling.BOX))
+    return torch.from_numpy(levels).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
 def _by_steps(system, chosen: argparse.Namespace):
@@ -250,16 +298,18 @@ def _parser() -> argparse.ArgumentParser:
     _device(one)
 
     one = command(sample)
-    one.add_argument("name", help="an entry of the zoo")
+    one.add_argument("name", help="an entry of the zoo, or unclip: all five models that make pictures of captions")
+    one.add_argument("captions", nargs="*", metavar="CAPTION", help="of unclip: what to draw, in English or Chinese")
+    one.add_argument("--variation-of", type=Path, metavar="PNG", help="of unclip: a picture to draw others like it")
     one.add_argument(
         "--out", type=Path, default=Path("samples.png"), help="the picture to write (default: samples.png)"
     )
-    one.add_argument("--count", type=_count, default=16)
-    one.add_argument("--steps", type=_count, help="of a diffusion model (default: 50)")
+    one.add_argument("--count", type=_count, help="how many (default: 16; of unclip 1 of each caption)")
+    one.add_argument("--steps", type=_count, help="of a diffusion model (default: 50; of unclip's decoder 10)")
     one.add_argument("--rule", choices=RULES, help="of a diffusion model (default: ddim)")
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--label", metavar="CLASS", help="draw only this class, such as Bag (default: each in turn)")
-    one.add_argument("--scale", type=_scale, help="of classifier-free guidance; 1 is off")
+    one.add_argument("--scale", type=_scale, help="of classifier-free guidance; 1 is off (unclip: 2)")
     _device(one)
 
     one = command(evaluate)

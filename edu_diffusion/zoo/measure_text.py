@@ -1,0 +1,208 @@
+"""How a CLIP is measured, on test scenes: does a picture find its caption, and what in a caption does it notice?"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from edu_diffusion.data.captions import full_caption
+from edu_diffusion.data.scenes import (
+    COLOURS,
+    GROUNDS,
+    PLACES,
+    RELATIONS,
+    SHAPES,
+    SIZES,
+    Scene,
+    is_held_out,
+    render,
+    scene_of,
+    swapped,
+)
+from edu_diffusion.diffusion import q_sample
+from edu_diffusion.metrics import Measured
+from edu_diffusion.systems.clip import SIDE, ClipRecipe
+
+ATTRIBUTES = {
+    "shape": SHAPES,
+    "colour": COLOURS,
+    "size": SIZES,
+    "place": PLACES,
+    "ground": GROUNDS,
+    "relation": RELATIONS,
+}
+WORDINGS = {"the bare word": 0, "one caption": 1, "32 captions": 32}  # how many captions stand for a class
+AMONG, SAMPLES = 256, 1024
+TIMES = (1, 200, 400, 600, 800)  # at which a CLIP of noisy pictures is measured
+
+
+def scenes(count: int, *, things: int | None = None, split: str = "test", seed: int = 0) -> list[Scene]:
+    """The first scenes of a split."""
+    return [scene_of(i, seed, split, things=things) for i in range(count)]
+
+
+def groups(count: int, among: int = AMONG, seed: int = 0) -> list[list[Scene]]:
+    """Test scenes in groups of `among`, in each of which no two scenes have the same full caption."""
+    found, group, said, i = [], [], set(), 0
+    while len(found) * among < count:
+        scene, i = scene_of(i, seed, "test"), i + 1
+        if (text := full_caption(scene)) not in said:
+            group.append(scene)
+            said.add(text)
+        if len(group) == among:
+            found.append(group)
+            group, said = [], set()
+    return found
+
+
+def looked_at(clip: ClipRecipe, given: Sequence[Scene], seed: int = 0) -> Float[Tensor, "n d"]:
+    """The embeddings of the scenes' pictures."""
+    return clip.image_emb(render(given, SIDE, seed=seed, split="test"))
+
+
+def read(clip: ClipRecipe, given: Sequence[Scene], language: str = "en") -> Float[Tensor, "n d"]:
+    """The embeddings of the scenes' full captions, in wordings that go by their numbers."""
+    return clip.read([full_caption(scene, language, i) for i, scene in enumerate(given)])
+
+
+def retrieval(clip: ClipRecipe, given: Sequence[Sequence[Scene]], language: str = "en") -> tuple[float, float]:
+    """Two shares, 0..1: of pictures that find their caption in their group, of captions that find their picture."""
+    right = torch.zeros(2)
+    for group in given:
+        like = looked_at(clip, group) @ read(clip, group, language).T
+        own = torch.arange(len(group), device=like.device)
+        right += torch.stack([(like.argmax(axis) == own).float().mean().cpu() for axis in (1, 0)])
+    return tuple((right / len(given)).tolist())
+
+
+def having(scene: Scene, attribute: str, value: str) -> Scene:
+    """The same scene with another value of one attribute; a shape, colour or size is that of the first thing."""
+    if attribute not in ("shape", "colour", "size"):
+        return replace(scene, **{attribute: value})
+    first, *rest = scene.things
+    return replace(scene, things=(replace(first, **{attribute: value}), *rest))
+
+
+def class_captions(attribute: str, count: int, language: str = "en", seed: int = 0) -> list[list[str]]:
+    """For each value of an attribute the captions that stand for it: `count` full ones, or for 0 the bare word.
+
+    The captions of a class say all else at random: the same for every class, but for scenes that are held out.
+    """
+    values = ATTRIBUTES[attribute]
+    if count == 0:
+        return [[value] for value in values]
+    some = scenes(4 * count, things=2 if attribute == "relation" else 1, split="train", seed=seed)
+    classes = [[having(scene, attribute, value) for scene in some] for value in values]
+    seen = [[scene for scene in one if not is_held_out(scene)][:count] for one in classes]
+    return [[full_caption(scene, language, i) for i, scene in enumerate(one)] for one in seen]
+
+
+def zero_shot(clip: ClipRecipe, attribute: str, count: int = 32, samples: int = SAMPLES, language: str = "en") -> float:
+    """The share, 0..1, of test pictures of which an attribute is named right by `count` captions a class."""
+    given = scenes(samples, things=2 if attribute == "relation" else 1)
+    of = [getattr(scene if hasattr(scene, attribute) else scene.things[0], attribute) for scene in given]
+    truth = torch.tensor([ATTRIBUTES[attribute].index(value) for value in of])
+    like = looked_at(clip, given) @ clip.prompts(class_captions(attribute, count, language)).T
+    return (like.argmax(1).cpu() == truth).float().mean().item()
+
+
+def exchanged(scene: Scene, what: str = "places") -> Scene | None:
+    """A scene of two things with their "places" or their "colours" exchanged; None if that is no other scene.
+
+    It is none either if the new scene is held out from training.
+
+    Raises: ValueError if `what` is neither.
+    """
+    if what not in ("places", "colours"):
+        raise ValueError(f'what must be "places" or "colours", got {what!r}')
+    if what == "places":
+        return swapped(scene)
+    one, two = scene.things
+    other = replace(scene, things=(replace(one, colour=two.colour), replace(two, colour=one.colour)))
+    return None if one.colour == two.colour or is_held_out(other) else other
+
+
+def told_apart(clip: ClipRecipe, what: str = "places", samples: int = SAMPLES, language: str = "en") -> float:
+    """The share, 0..1, of pictures of two things that prefer their caption to that of the exchanged scene.
+
+    `what` is exchanged: "places" or "colours". Both captions have the same words: by chance it is one half.
+    """
+    pairs = [(scene, other) for scene in scenes(2 * samples, things=2) if (other := exchanged(scene, what))]
+    mine, others = zip(*pairs[:samples], strict=True)
+    x = looked_at(clip, mine)
+    own, wrong = ((x * read(clip, some, language)).sum(1) for some in (mine, others))
+    return preferred(own, wrong)
+
+
+def counted(clip: ClipRecipe, samples: int = SAMPLES) -> float:
+    """The share, 0..1, of pictures with one thing, or twice that thing, that prefer their caption to the other's.
+
+    Training never shows two things that are quite alike, so it never asks for more than naming what there is.
+    """
+    ones = scenes(samples // 2, things=1)
+    twos = [replace(one, things=2 * one.things, place=None, relation=RELATIONS[i % 2]) for i, one in enumerate(ones)]
+    x = torch.cat([looked_at(clip, ones), looked_at(clip, twos)])
+    one, two = read(clip, ones), read(clip, twos)
+    own, wrong = torch.cat([one, two]), torch.cat([two, one])
+    return preferred((x * own).sum(1), (x * wrong).sum(1))
+
+
+def preferred(own: Float[Tensor, "n"], wrong: Float[Tensor, "n"]) -> float:
+    """How often the first is larger; where both are equal it is half a time."""
+    return ((own > wrong).float() + 0.5 * (own == wrong).float()).mean().item()
+
+
+def languages(clip: ClipRecipe, samples: int = SAMPLES) -> tuple[float, float]:
+    """The mean cosine of English captions with their Chinese translations, and with those of other scenes."""
+    given = groups(min(samples, AMONG), min(samples, AMONG))[0]
+    like = read(clip, given) @ read(clip, given, "zh").T
+    same = like.diagonal().mean()
+    return same.item(), ((like.sum() - like.trace()) / (like.numel() - len(like))).item()
+
+
+def measure_clip(system: ClipRecipe, seed: int = 0, samples: int = SAMPLES) -> dict[str, Measured]:
+    """Retrieval in both languages, zero-shot accuracy of every attribute, exchanged pairs, counting, translations."""
+    given = groups(samples)
+    found = {}
+    for language in ("en", "zh"):
+        name = {"en": "English", "zh": "Chinese"}[language]
+        picture, text = retrieval(system, given, language)
+        found[f"finds_caption_{language}"] = (f"pictures that find their {name} caption among {AMONG}", picture)
+        found[f"finds_picture_{language}"] = (f"{name} captions that find their picture among {AMONG}", text)
+    for attribute in ATTRIBUTES:
+        for wording, count in WORDINGS.items():
+            name = f"zero_shot_{attribute}" + ("" if count == max(WORDINGS.values()) else f"_{count}")
+            found[name] = (
+                f"{attribute} named right by {wording} a class",
+                zero_shot(system, attribute, count, samples),
+            )
+    for what in ("places", "colours"):
+        found[f"told_apart_{what}"] = (
+            f"pictures that prefer their caption to the one with {what} exchanged",
+            told_apart(system, what, samples),
+        )
+    found["counted"] = ("one thing told from two that are alike", counted(system, samples))
+    same, other = languages(system, samples)
+    found["translations"] = ("cosine of captions with their translations", same)
+    found["not_translations"] = ("cosine of captions with translations of others", other)
+    found["logit_scale"] = ("factor on the cosines", system.logit_scale.item())
+    return {key: Measured(name, value, samples, seed) for key, (name, value) in found.items()}
+
+
+@torch.no_grad()
+def measure_noised_clip(system: ClipRecipe, seed: int = 0, samples: int = SAMPLES) -> dict[str, Measured]:
+    """How many noised pictures find their caption among 256, at several times; told the time."""
+    given, generator = groups(samples), torch.Generator().manual_seed(seed)
+    found = {}
+    for t in TIMES:
+        right = []
+        for group in given:
+            x = render(group, SIDE, split="test")
+            x_t = q_sample(system.schedule, x, t, torch.randn(x.shape, generator=generator))
+            like = system.image_emb(x_t, t) @ read(system, group).T
+            right.append((like.argmax(1).cpu() == torch.arange(len(group))).float().mean())
+        name = f"pictures that find their caption among {AMONG}, noised to t = {t}"
+        found[f"finds_caption_{t}"] = Measured(name, torch.stack(right).mean().item(), samples, seed)
+    return found

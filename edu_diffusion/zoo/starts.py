@@ -1,0 +1,14 @@
+"""Entries whose training begins at another entry's trained weights."""
+
+from edu_diffusion.systems.glide import Glide, GlideInpaint
+
+
+def tuned_to_inpaint(name: str = "glide-32") -> GlideInpaint:
+    """An inpainting GLIDE that has all of a trained GLIDE's weights, and its new channels at 0.
+
+    Raises: FileNotFoundError, saying how to train it, if that one is not there yet.
+    """
+    from edu_diffusion.zoo.loading import load  # which knows the entries, and they know how each is built
+
+    glide: Glide = load(name, "cpu")
+    return GlideInpaint.from_glide(glide)
