@@ -50,6 +50,8 @@ bench: $(VENV)/all.ok         ## measure speed against diffusers (minutes)
 	$(BIN)/python benchmarks/sampling_overhead.py
 	$(BIN)/python benchmarks/solver_speed.py
 	$(BIN)/python benchmarks/likelihood_speed.py
+	$(BIN)/python benchmarks/families_speed.py
+	$(BIN)/python benchmarks/text_unet_speed.py
 
 quality: $(VENV)/all.ok       ## measure quality for time against diffusers' network (hours; goes on where it stopped)
 	$(BIN)/python benchmarks/quality_for_time.py

@@ -15,6 +15,8 @@ NUMBERS = {
     "quality_for_time": ["means", 0, "fd"],
     "solver_speed": ["times_faster"],
     "likelihood_speed": ["share_in_network"],
+    "families_speed": ["families", 0, "times_faster"],
+    "text_unet_speed": ["ratios", "speed_over_default"],
 }
 
 

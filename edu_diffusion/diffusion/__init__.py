@@ -1,10 +1,19 @@
 """The mathematics of diffusion. It knows no network: a denoiser may hold a U-Net or an exact formula.
 
 Read in this order: schedule, process, prediction, denoiser, samplers (the one loop), losses, likelihood, guidance,
-exact, spacing, latents.
+exact, spacing, latents, editing.
 """
 
 from edu_diffusion.diffusion.denoiser import Denoiser
+from edu_diffusion.diffusion.editing import (
+    Beside,
+    check_mask,
+    composite,
+    holding,
+    image_to_image,
+    seam,
+    shortened,
+)
 from edu_diffusion.diffusion.exact import exact_denoiser
 from edu_diffusion.diffusion.guidance import (
     ClassifierFree,
@@ -47,6 +56,7 @@ __all__ = [
     "FIXED_SMALL",
     "LEARNED",
     "X0",
+    "Beside",
     "Bits",
     "ClassifierFree",
     "ClassifierGuided",
@@ -66,7 +76,9 @@ __all__ = [
     "ancestral",
     "bits_per_dim",
     "bound_term",
+    "check_mask",
     "classifier_gradient",
+    "composite",
     "cosine",
     "ddim",
     "discretised_log_likelihood",
@@ -75,7 +87,9 @@ __all__ = [
     "exact_denoiser",
     "from_betas",
     "generate",
+    "holding",
     "hybrid_loss",
+    "image_to_image",
     "invert",
     "leading",
     "linear",
@@ -87,6 +101,8 @@ __all__ = [
     "q_step",
     "quadratic",
     "sample",
+    "seam",
+    "shortened",
     "simple_loss",
     "slerp",
     "snr_weighting",

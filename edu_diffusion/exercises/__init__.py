@@ -8,16 +8,21 @@ exercise("forward.q_sample").solution()
 import difflib
 
 from edu_diffusion.exercises import (
+    clip,
     codebook,
     codes,
     ddpm,
+    decoder,
+    edits,
     forward,
     free,
     gan,
+    glide,
     guided,
     improved,
     latent,
     masked,
+    prior,
     reverse,
     sampling,
     start,
@@ -29,6 +34,7 @@ LESSONS = (
     start,
     *(gan, codes, masked, latent, codebook),
     *(forward, reverse, unet, ddpm, improved, sampling, guided, free),
+    *(clip, glide, prior, decoder, edits),
 )
 ALL: dict[str, Exercise] = {one.name: one for lesson in LESSONS for one in lesson.EXERCISES}
 

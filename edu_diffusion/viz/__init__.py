@@ -21,6 +21,7 @@ Sliders that move with no kernel, in JupyterLab and in the book
     explore(draw, range(0, 1001, 50), "Six clothes dissolve", "t")                 draw(t) returns a picture
     explore2({"linear": f, "cosine": g}, times, "...", "t", choice="schedule")     buttons and a slider
     schedule_explorer(images)        reverse_scrubber(sample(...))        x0_viewer(denoiser, images)
+    typed(draw, "a red star", "What was typed")                  a box to type into, for a running kernel only
     schedule_lab(images)                                         every knob free, for a running kernel only
 
 While something runs
@@ -34,7 +35,7 @@ The package's own code
 from edu_diffusion.viz import colours
 from edu_diffusion.viz.animate import animate
 from edu_diffusion.viz.colours import figure, ramp, style
-from edu_diffusion.viz.explore import Explorer, explore, explore2
+from edu_diffusion.viz.explore import Explorer, explore, explore2, typed
 from edu_diffusion.viz.grids import compare, grid
 from edu_diffusion.viz.live import LivePlot, progress
 from edu_diffusion.viz.picture import Picture, show
@@ -68,6 +69,7 @@ __all__ = [
     "source",
     "style",
     "table",
+    "typed",
     "vector_field",
     "x0_viewer",
 ]

@@ -90,6 +90,26 @@ def explore2(
     return Explorer([buttons, slider, outer], checked_alt(alt), every)
 
 
+def typed(draw: Callable[[str], object], start: str, alt: str) -> Explorer:
+    """A box to type into, and below it what `draw` makes of the text: `typed(ask, "a red star", "Nearest pictures")`.
+
+    `draw` gives a frame, as in `explore`. If it raises ValueError, the message stands in the frame's place. It is for a
+    running kernel: in the book only what `start` gave can be seen.
+    """
+    box = widgets.Text(start, layout=widgets.Layout(width="38em"), continuous_update=False)
+    view = widgets.HTML(_dom_classes=[FRAME])
+
+    def update(_=None) -> None:
+        try:
+            view.value = content(draw(box.value), checked_alt(alt))
+        except ValueError as error:
+            view.value = html.escape(str(error))
+
+    box.observe(update, "value")
+    update()
+    return Explorer([box, view], checked_alt(alt), [view])
+
+
 def _thinned(frames: Frames, labels: list, start: int) -> tuple[Frames, list, int]:
     """Check the numbers; in fast mode keep five frames, the first and the last among them."""
     if not callable(frames) and len(frames) != len(labels):

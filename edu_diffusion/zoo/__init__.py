@@ -6,8 +6,10 @@ card("ddpm-fashion").results["fd"]
 """
 
 from edu_diffusion.zoo.card import Card
+from edu_diffusion.zoo.chain import unclip
 from edu_diffusion.zoo.claims import claim, ledger
-from edu_diffusion.zoo.entries import ENTRIES, Entry, Plan, find
+from edu_diffusion.zoo.entries import ENTRIES, find
+from edu_diffusion.zoo.entry import Entry, Plan
 from edu_diffusion.zoo.eyes import fashion_classifier
 from edu_diffusion.zoo.families import families
 from edu_diffusion.zoo.loading import card, load
@@ -24,4 +26,5 @@ __all__ = [
     "find",
     "ledger",
     "load",
+    "unclip",
 ]

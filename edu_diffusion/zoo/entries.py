@@ -1,12 +1,8 @@
 """The zoo's entries: what each is, how it is trained, and how it is measured. A new one is one entry here."""
 
 import difflib
-from collections.abc import Callable
-from dataclasses import dataclass
 
-from edu_diffusion.data import LabelledImages, fashion
 from edu_diffusion.diffusion import cosine
-from edu_diffusion.metrics import Measured
 from edu_diffusion.systems.adm import ADM, NoisyClassifier
 from edu_diffusion.systems.autoencoder import Autoencoder, DenoisingAutoencoder
 from edu_diffusion.systems.classifier import ClassifierRecipe
@@ -18,7 +14,7 @@ from edu_diffusion.systems.improved_ddpm import ImprovedDDPM, improved_unet
 from edu_diffusion.systems.mae import MAE
 from edu_diffusion.systems.vae import VAE
 from edu_diffusion.systems.vqvae import VQVAE
-from edu_diffusion.training import Recipe
+from edu_diffusion.zoo.entry import Entry, Plan
 from edu_diffusion.zoo.measure import (
     measure_classifier,
     measure_classifier_free,
@@ -35,32 +31,7 @@ from edu_diffusion.zoo.measure_families import (
     measure_vae,
     measure_vqvae,
 )
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The numbers of a training: AdamW at `rate`, warmed up, then falling to 0; weights averaged with decay `ema`."""
-
-    steps: int
-    batch: int = 64
-    rate: float = 2e-3
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = 0.0
-    ema: float | None = 0.997
-    flip: bool = False
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One model of the zoo. `build()` makes the untrained system; `measure(system, seed)` gives its results."""
-
-    name: str
-    about: str
-    build: Callable[[], Recipe]
-    plan: Plan
-    measure: Callable[..., dict[str, Measured]]
-    data: Callable[[], LabelledImages] = fashion
+from edu_diffusion.zoo.scene_entries import SCENES
 
 
 def code_prior() -> CodePrior:
@@ -171,6 +142,7 @@ ENTRIES = {
             Plan(steps=16_000, ema=0.999),
             measure_classifier_free,
         ),
+        *SCENES,
     ]
 }
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from edu_diffusion.data import Batches, checksum
+from edu_diffusion.data import Batches
 from edu_diffusion.training import Checkpoint, Ema, Log, adamw, pick_runtime, process, train
 from edu_diffusion.zoo.card import Card
-from edu_diffusion.zoo.entries import Entry
+from edu_diffusion.zoo.entry import Entry
 from edu_diffusion.zoo.store import HERE, card_path, write_weights
 
 LIBRARIES = ("torch", "numpy", "accelerate", "safetensors")
@@ -73,7 +73,7 @@ def train_entry(
         minutes=round(last.seconds / 60, 1),
         machine=runtime.describe(),
         versions={"python": platform.python_version()} | {name: version(name).split("+")[0] for name in LIBRARIES},
-        data_checksum=checksum(),
+        data_checksum=entry.content(),
         parameters=sum(p.numel() for module in modules.values() for p in module.parameters()),
         weight_bytes=size,
         weight_sha256=digest,

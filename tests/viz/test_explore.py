@@ -144,3 +144,22 @@ def test_predicting_x0_from_x_t():
     assert len(explorer.frames) == 3 and "signal 1.00, noise 0.01" in explorer.frames[0].value
     errors = [float(re.search(r"error ([\d.]+)</div>", frame.value).group(1)) for frame in explorer.frames]
     assert errors[0] < errors[1]
+
+
+class TestTyped:
+    def test_what_is_typed_is_drawn(self):
+        seen = viz.typed(lambda text: f"you said {text}", "one", "What was said")
+        box, view = seen.children[:2]
+        assert "you said one" in view.value and repr(seen) == "Explorer: What was said"
+        box.value = "two"
+        assert "you said two" in view.value and seen.frames == [view]
+
+    def test_what_cannot_be_read_is_said(self):
+        def refuse(text):
+            if text == "<b>":
+                raise ValueError("unknown: <b>")
+            return text
+
+        box, view = (seen := viz.typed(refuse, "fine", "What was said")).children[:2]
+        box.value = "<b>"
+        assert view.value == "unknown: &lt;b&gt;" and seen.frames == [view]

@@ -6,12 +6,17 @@ from pathlib import Path
 from edu_diffusion.zoo.claims import (
     adm,
     autoencoder,
+    clip,
     ddpm,
+    decoder,
+    edits,
     forward,
     gan,
+    glide,
     guidance,
     improved,
     mae,
+    prior,
     reverse,
     samples,
     sampling,
@@ -36,6 +41,7 @@ from edu_diffusion.zoo.store import HERE
 LESSONS = (
     *(gan, autoencoder, mae, vae, vqvae),
     *(forward, reverse, unet, ddpm, samples, improved, sampling, adm, guidance),
+    *(clip, glide, prior, decoder, edits),
 )
 CLAIMS: dict[str, Claim] = {claim.id: claim for lesson in LESSONS for claim in lesson.CLAIMS}
 
