@@ -101,7 +101,7 @@ def typed(draw: Callable[[str], object], start: str, alt: str) -> Explorer:
 
     def update(_=None) -> None:
         try:
-            view.value = content(draw(box.value), checked_alt(alt))
+            view.value = content(draw(box.value), f"{checked_alt(alt)}: {box.value}")
         except ValueError as error:
             view.value = html.escape(str(error))
 

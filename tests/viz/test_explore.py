@@ -148,7 +148,7 @@ def test_predicting_x0_from_x_t():
 
 class TestTyped:
     def test_what_is_typed_is_drawn(self):
-        seen = viz.typed(lambda text: f"you said {text}", "one", "What was said")
+        seen = viz.typed(lambda text: (torch.zeros(1, 1, 4, 4), f"you said {text}"), "one", "What was said")
         box, view = seen.children[:2]
         assert "you said one" in view.value and repr(seen) == "Explorer: What was said"
         box.value = "two"
@@ -158,7 +158,7 @@ class TestTyped:
         def refuse(text):
             if text == "<b>":
                 raise ValueError("unknown: <b>")
-            return text
+            return torch.zeros(1, 1, 4, 4)
 
         box, view = (seen := viz.typed(refuse, "fine", "What was said")).children[:2]
         box.value = "<b>"
