@@ -71,13 +71,16 @@ def docstring(thing: object) -> str:
 
 
 def signature(thing: object) -> str:
-    """`(x_t: Float[Tensor, 'b ...'], t: int) -> Tensor`: a signature without the names of modules."""
+    """`(x_t: Float[Tensor, 'b ...'], t: int) -> Tensor`: a signature without the names of modules.
+
+    `torch.device` keeps its name: the book would take a mere `device` for one of our own properties of that name.
+    """
     try:
         text = str(inspect.signature(thing))
     except (TypeError, ValueError):
         return "(...)"
     text = re.sub(r"<function (\w+)[^>]*>|<[\w.]*?(\w+) object[^>]*>", r"\1\2", text)
-    text = re.sub(r"\b(?:[a-zA-Z_]\w*\.)+(?=[A-Za-z_])", "", text)
+    text = re.sub(r"\b(?!torch\.device\b)(?:[a-zA-Z_]\w*\.)+(?=[A-Za-z_])", "", text)
     return re.sub(r"(?<=[:>|] )'(\w+)'", r"\1", text)
 
 
