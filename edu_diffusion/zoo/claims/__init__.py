@@ -10,6 +10,7 @@ from edu_diffusion.zoo.claims import (
     ddpm,
     decoder,
     edits,
+    families,
     forward,
     gan,
     glide,
@@ -40,7 +41,7 @@ from edu_diffusion.zoo.store import HERE
 
 LESSONS = (
     *(gan, autoencoder, mae, vae, vqvae),
-    *(forward, reverse, unet, ddpm, samples, improved, sampling, adm, guidance),
+    *(forward, reverse, unet, ddpm, samples, improved, sampling, adm, families, guidance),
     *(clip, glide, prior, decoder, edits),
 )
 CLAIMS: dict[str, Claim] = {claim.id: claim for lesson in LESSONS for claim in lesson.CLAIMS}
