@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -35,7 +36,7 @@ class Recipe(Protocol):
 
 @dataclass(frozen=True)
 class Log:
-    """How the training stands, averaged over the steps since the last one."""
+    """How the training stands, averaged over what was measured since the last one."""
 
     step: int
     steps: int
@@ -68,9 +69,9 @@ class Training:
         for ema in self.ema.values():
             team.runtime.place(ema.averaged)
 
-    def one_step(self, team: Team, progress: float) -> dict[str, Tensor]:
-        """One turn of every phase. Returns what was measured."""
-        batch, measured = next(self.data), {}
+    def one_step(self, team: Team, progress: float) -> list[tuple[str, Tensor]]:
+        """One turn of every phase. Returns what was measured in each: a phase may come several times, or not at all."""
+        batch, measured = next(self.data), []
         if hasattr(self.recipe, "check"):
             self.recipe.check(batch)
         self.images += len(batch) * team.world
@@ -79,7 +80,7 @@ class Training:
             team.backward(loss)
             self.optimisers[phase].step(progress)
             name = "loss" if len(self.optimisers) == 1 else f"loss/{phase}"
-            measured |= {name: loss.detach()} | {key: value.detach() for key, value in metrics.items()}
+            measured += [(name, loss.detach()), *((key, value.detach()) for key, value in metrics.items())]
         for name, ema in self.ema.items():
             ema.update(self.modules[name])
         self.step += 1
@@ -184,22 +185,23 @@ def train(
 
 def _run(state: Training, team: Team, steps, minutes, pause, checkpoint, log_every) -> Iterator[Log]:
     """The loop itself. A checkpoint is only ever taken between two steps."""
-    totals: dict[str, Tensor] = {}
+    totals, counts = {}, Counter()
     saved = clock = time.perf_counter()
-    since, images = state.step, state.images
+    images = state.images
     began = start = state.seconds
     progress = _progress(state, steps, minutes, team)
     paused = False
     while progress < 1 and not paused:
-        for name, value in state.one_step(team, progress).items():
+        for name, value in state.one_step(team, progress):
             totals[name] = totals.get(name, 0) + value
+            counts[name] += 1
         now = time.perf_counter()
         state.seconds, clock = state.seconds + now - clock, now
         progress = _progress(state, steps, minutes, team)
         paused = pause is not None and team.first(state.seconds - began) > 60 * pause
         if state.step % log_every and progress < 1 and not paused:
             continue
-        metrics = {name: value / (state.step - since) for name, value in team.mean(totals).items()}
+        metrics = {name: value / counts[name] for name, value in team.mean(totals).items()}
         _check_finite(metrics, state.step)
         state.check_phases()
         speed = (state.images - images) / max(state.seconds - start, 1e-9)
@@ -213,7 +215,7 @@ def _run(state: Training, team: Team, steps, minutes, pause, checkpoint, log_eve
             if checkpoint is not None and progress < 1:
                 checkpoint.save(state.state_dict())
             raise
-        totals, since, images, start = {}, state.step, state.images, state.seconds
+        totals, counts, images, start = {}, Counter(), state.images, state.seconds
         clock = time.perf_counter()  # what the caller did with the log is not training time
 
 

@@ -100,6 +100,7 @@ def typed(draw: Callable[[str], object], start: str, alt: str) -> Explorer:
     view = widgets.HTML(_dom_classes=[FRAME])
 
     def update(_=None) -> None:
+        view.value = "drawing ..."
         try:
             view.value = content(draw(box.value), f"{checked_alt(alt)}: {box.value}")
         except ValueError as error:

@@ -160,6 +160,26 @@ def test_each_phase_sees_the_weights_that_the_phase_before_left():
         torch.testing.assert_close(autocast_out, now, rtol=0.03, atol=0.03)
 
 
+class Uneven(TwoPhases):
+    """Phase "a" at every step, "b" twice at every third."""
+
+    steps = 0
+
+    def losses(self, batch, rng):
+        self.steps += 1
+        for phase in ("a", "b", "b") if self.steps % 3 == 0 else ("a",):
+            loss = self.modules["net"](batch.x).square().mean()
+            yield phase, 0 * loss + (1.0 if phase == "a" else 5.0), {phase: loss.detach() * 0 + 7.0}
+
+
+def test_what_is_not_measured_at_every_step_is_averaged_over_when_it_was():
+    recipe = Uneven()
+    optimisers = {name: adamw(recipe.net.parameters(), 0.1) for name in "ab"}
+    data = Batches(torch.ones(4, 8), 4, seed=0)
+    [log] = train(recipe, data, optimisers, steps=6, runtime=CPU, log_every=6)
+    assert log.metrics == pytest.approx({"loss/a": 1.0, "loss/b": 5.0, "a": 7.0, "b": 7.0})
+
+
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     checkpoint = Checkpoint(tmp_path / "run.pt", "test")
     list(setting(checkpoint=checkpoint, steps=2)[2])
