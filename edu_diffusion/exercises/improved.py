@@ -183,7 +183,7 @@ LAST_VARIANCE = Exercise(
         ),
         Mistake(
             "at t = 1 you replace the 0 by a tiny number. A variance that small makes every pixel that is not hit "
-            "exactly cost dozens of bits. Take the value of t = 2.",
+            "exactly cost about a hundred bits. Take the value of t = 2.",
             lambda schedule, t: _beta_tilde(schedule, t).clamp(min=1e-20).log(),
         ),
         Mistake(

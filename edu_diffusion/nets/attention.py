@@ -41,7 +41,7 @@ class Attention(nn.Module):
 
     Raises: ValueError if the width is not a whole number of heads.
     Source: DDPM (arXiv:2006.11239), appendix B; heads of fixed width and tokens joined to the keys as in
-    GLIDE (arXiv:2112.10741), section 3.1.
+    GLIDE (arXiv:2112.10741), section 4.1.
     """
 
     def __init__(self, width: int, head_width: int = 32, token_width: int | None = None):

@@ -290,7 +290,8 @@ def project(
 ) -> Float[Tensor, "n *shape"]:
     """The point nearest to each x in the plane through `mean` along the components, which must be orthonormal rows.
 
-    No linear encoder and decoder of k numbers do better, if these are the principal components.
+    No linear encoder and decoder of k numbers do better, if these are the principal components. What comes back is not
+    cut to a range; `Autoencoder.decode` cuts pictures, so cut these too before comparing.
 
     Source: Bourlard and Kamp 1988, Biological Cybernetics 59; Baldi and Hornik 1989, Neural Networks 2.
     """

@@ -32,7 +32,7 @@ from edu_diffusion.types import Batch, Rng, check_pictures
 Pictures = Float[Tensor, "n c h w"]
 Tokens = Int64[Tensor, "n length"]
 Embeddings = Float[Tensor, "n d"]
-SIDE, HOTTEST, PART = 32, 100.0, 500  # pixels the tower sees; the largest factor; how many are looked at together
+SIDE, LARGEST, PART = 32, 100.0, 500  # pixels the tower sees; the largest factor; how many are looked at together
 
 
 class ImageTower(nn.Module):
@@ -80,7 +80,7 @@ class CLIP(nn.Module):
     @property
     def logit_scale(self) -> Float[Tensor, ""]:
         """One over the temperature, at most 100."""
-        return self.log_scale.clamp(max=math.log(HOTTEST)).exp()
+        return self.log_scale.clamp(max=math.log(LARGEST)).exp()
 
     def forward(
         self, x: Pictures | None = None, tokens: Tokens | None = None, t: Float[Tensor, "n"] | None = None
@@ -162,7 +162,7 @@ class ClipRecipe:
     def losses(self, batch: Batch, rng: Rng) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
         """One phase: the contrastive loss. Measures how many pictures find their caption, and the factor."""
         with torch.no_grad():  # beyond the clamp there is no gradient: it could never come back
-            self.inner.log_scale.clamp_(max=math.log(HOTTEST))
+            self.inner.log_scale.clamp_(max=math.log(LARGEST))
         x, t = batch.x, None
         if self.noisy:
             t, _ = self.times.draw(len(batch), rng)

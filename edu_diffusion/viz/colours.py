@@ -7,8 +7,10 @@ and every one has enough contrast on the white ground that all pictures carry, o
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Real
+from pathlib import Path
 
 import matplotlib
+from matplotlib import font_manager
 from matplotlib import pyplot as plt
 
 DATA = "#0072B2"  # blue: real data, x_0
@@ -21,12 +23,16 @@ SERIES = (DATA, NOISE, MODEL, GUIDANCE, "#B8860B", NEUTRAL)  # for curves that h
 
 GROUND = "#FFFFFF"
 
+# Matplotlib's own font has no Chinese signs; this one has those of the scenes' captions (see fonts/README.md).
+CHINESE = Path(__file__).parent / "fonts" / "NotoSansCJKsc-scenes.otf"
+font_manager.fontManager.addfont(CHINESE)
+
 _STYLE = {
     "figure.facecolor": GROUND,
     "axes.facecolor": GROUND,
     "figure.constrained_layout.use": True,
     "figure.dpi": 100,
-    "font.family": "DejaVu Sans",
+    "font.family": ["DejaVu Sans", "Noto Sans CJK SC"],  # the second where the first has no sign
     "font.size": 11,
     "axes.titlesize": 12,
     "axes.labelsize": 11,

@@ -10,6 +10,7 @@ import ipywidgets as widgets
 
 from edu_diffusion.mode import fast
 from edu_diffusion.viz.picture import Picture, checked_alt, show
+from edu_diffusion.viz.tables import Table
 
 FRAME = "edu-frame"  # CSS class of the frame on show, by which a test or a style sheet finds it
 _FAST_FRAMES = 5
@@ -142,6 +143,8 @@ def _html_frames(frames: Frames, labels: list, alt: str, name: str) -> list[widg
 def content(frame: object, alt: str) -> str:
     """A frame's HTML; the captions in a tuple go into the alt text of its first picture too."""
     if not isinstance(frame, tuple):
+        if isinstance(frame, Table):
+            return frame._repr_html_()
         picture = frame if isinstance(frame, Picture) else show(frame, alt)
         return picture.small(alt).html
     alts = [". ".join([alt, *(part for part in frame if isinstance(part, str))])]

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from edu_diffusion.viz.colours import NEUTRAL
+from edu_diffusion.viz.colours import CHINESE, NEUTRAL
 from edu_diffusion.viz.picture import DENSITY, Picture
 
 _GAP = 2  # page pixels between two images
@@ -116,7 +116,7 @@ def _draw(pixels: np.ndarray, columns: int, scale: int, alt: str, under=None, le
     for i, text in enumerate(top or ()):
         _write(pen, margin + i * step_x + w * zoom / 2, head / 2, text, w * zoom)
     for i, text in enumerate(left):
-        pen.text((margin - 3 * gap, head + i * step_y + h * zoom / 2), text, NEUTRAL, _font(), anchor="rm")
+        pen.text((margin - 3 * gap, head + i * step_y + h * zoom / 2), text, NEUTRAL, _font(text), anchor="rm")
     colours = 64 if canvas.mode == "L" else 256
     return Picture(alt, size[0] // DENSITY, image=canvas, colours=colours, few=128)
 
@@ -124,16 +124,21 @@ def _draw(pixels: np.ndarray, columns: int, scale: int, alt: str, under=None, le
 def _write(pen: ImageDraw.ImageDraw, x: float, y: float, text: object, room: int) -> None:
     """Text centred on (x, y), shrunk if it is wider than `room`."""
     shrink = min(1.0, room / max(_width_of(str(text)), 1))
-    pen.text((x, y), str(text), NEUTRAL, _font(max(shrink, 0.6)), anchor="mm")
+    pen.text((x, y), str(text), NEUTRAL, _font(str(text), max(shrink, 0.6)), anchor="mm")
 
 
 def _width_of(text: str) -> int:
-    return round(_font().getlength(str(text)))
+    return round(_font(str(text)).getlength(str(text)))
+
+
+def _font(text: str, shrink: float = 1.0) -> ImageFont.FreeTypeFont:
+    """A font that has the text's signs."""
+    return _sized(any(sign >= "\u2e80" for sign in text), shrink)
 
 
 @cache
-def _font(shrink: float = 1.0) -> ImageFont.FreeTypeFont:
-    path = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+def _sized(chinese: bool, shrink: float) -> ImageFont.FreeTypeFont:
+    path = CHINESE if chinese else Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
     return ImageFont.truetype(path, round(_FONT * DENSITY * shrink))
 
 

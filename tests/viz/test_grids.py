@@ -78,3 +78,25 @@ def test_rows_to_compare():
 def test_a_wide_grid_fits_the_page():
     assert viz.grid(torch.zeros(64, 1, 28, 28), columns=32).width <= 960
     assert viz.grid(torch.zeros(8, 3, 64, 64)).width <= 750
+
+
+def test_chinese_labels_have_signs_for_every_word_of_the_captions():
+    from PIL import ImageFont
+
+    from edu_diffusion.data.captions import words
+    from edu_diffusion.data.moving import motion_words
+    from edu_diffusion.viz.colours import CHINESE
+
+    font = ImageFont.truetype(CHINESE, 30)
+    missing = bytes(font.getmask("\ue000"))
+    signs = {sign for word in (*words("zh"), *motion_words()) for sign in word if not sign.isspace()}
+    assert len(signs) > 50 and not [sign for sign in signs if bytes(font.getmask(sign)) == missing]
+    red, green = (np.asarray(viz.grid(torch.zeros(1, 1, 8, 8), labels=[word], alt="x").image) for word in ("红", "绿"))
+    assert not np.array_equal(red, green)
+
+
+def test_figures_have_them_too(recwarn):
+    fig, ax = viz.figure()
+    ax.set_title("a red star: 红色的星星")
+    viz.show(fig, "A title in two languages")
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]

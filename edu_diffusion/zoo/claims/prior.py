@@ -38,8 +38,8 @@ def measure_kinds(arms: Arms) -> Finding:
     fits, a collapsed prior) stand beside it. The spread is over seeds of the drawing, not of the training. If the zoo
     has a decoder, captions are also scored by the pictures that it makes of the draws.
 
-    Verdict: of up to four parts, each by more than a tenth (and twice the standard error). The diffusion prior's mean
-    cosine is further from 0 error (1 - cosine is lower); the cosine of its two draws is nearer to that of two real
+    Verdict: of up to four parts, each by more than a tenth (and twice the standard error). What the diffusion prior's
+    mean cosine lacks of 1 is less; the cosine of its two draws is nearer to that of two real
     pictures; it costs less compute, training and 1,000 draws together; and, with a decoder, fewer captions come out
     wrong.
     """
