@@ -4,7 +4,10 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from edu_diffusion.__main__ import main
 from edu_diffusion.systems.adm import adm_unet
@@ -12,6 +15,7 @@ from edu_diffusion.systems.classifier_free import ClassifierFreeADM
 from edu_diffusion.systems.gan import GAN, Discriminator, Generator
 from edu_diffusion.zoo import ENTRIES, Entry, Plan, card
 from edu_diffusion.zoo.claims import CLAIMS, Claim, Finding, Number
+from edu_diffusion.zoo.families import LINES
 from edu_diffusion.zoo.train import train_entry
 from tests.zoo.conftest import STEPS, fake_measure, few_pictures, tiny, trained, zoo
 
@@ -122,6 +126,11 @@ def test_arguments_that_cannot_be_read_end_with_2(run, arguments, message):
         (["sample", "tiny", "--steps", "5000"], "steps must be in 1..1000"),
         (["sample", "tiny", "--label", "Bag"], "tiny is not told the class: leave --label out"),
         (["sample", "tiny", "--scale", "2"], "was not trained for classifier-free guidance"),
+        (["sample", "tiny", "a red star"], "tiny draws no captions and no variations"),
+        (["sample", "unclip"], "give unclip a caption"),
+        (["sample", "unclip", "a red star", "--variation-of", "x.png"], "give unclip a caption"),
+        (["sample", "unclip", "a red star", "--label", "Bag"], "leave --label out"),
+        (["sample", "unclip", "--variation-of", "no-such.png"], "no-such.png"),
         (["families"], "no model of the table has been measured"),
     ],
 )
@@ -208,11 +217,85 @@ def test_such_a_model_refuses_what_it_would_ignore(run, game, option, value):
     assert status == 1 and f"leave {option} out" in complaint and not path.exists()
 
 
+class Drawer:
+    """Stands for unCLIP: what it draws is made of the random numbers, and it keeps what it was told."""
+
+    def __init__(self):
+        self.told = []
+
+    def pictures(self, captions, generator, **options):
+        self.told.append((captions, options))
+        return torch.rand(len(captions), 3, 64, 64, generator=generator) * 2 - 1
+
+    def variations(self, picture, count, generator, **options):
+        self.told.append((picture, options))
+        return picture.expand(count, -1, -1, -1)
+
+
+@pytest.fixture
+def drawer(monkeypatch):
+    made = Drawer()
+    monkeypatch.setattr("edu_diffusion.zoo.chain.unclip", lambda device, folder: made)
+    return made
+
+
+def test_sample_of_captions(run, drawer, tmp_path):
+    path = tmp_path / "picture.png"
+    order = [
+        "sample",
+        "unclip",
+        "a red star",
+        "一个蓝色的圆环",
+        "--count",
+        2,
+        "--steps",
+        5,
+        "--scale",
+        3,
+        "--out",
+        path,
+    ]
+    status, out, _ = run(*order, "--seed", 7)
+    assert status == 0 and "4 by unclip, a red star; 一个蓝色的圆环, seed 7" in out
+    assert drawer.told == [(["a red star"] * 2 + ["一个蓝色的圆环"] * 2, {"scale": 3.0, "steps": 5})]
+    first = path.read_bytes()
+    run(*order, "--seed", 7)
+    assert path.read_bytes() == first
+    run(*order, "--seed", 8)
+    assert path.read_bytes() != first
+
+
+def test_variations_of_a_picture(run, drawer, tmp_path):
+    levels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(levels).save(tmp_path / "given.png")
+    status, out, _ = run(
+        "sample", "unclip", "--variation-of", tmp_path / "given.png", "--count", 3, "--out", tmp_path / "x.png"
+    )
+    [(picture, options)] = drawer.told
+    assert status == 0 and "3 by unclip, variations of" in out and options == {}
+    assert picture.shape == (1, 3, 64, 64)
+    assert torch.allclose(picture[0].permute(1, 2, 0), torch.from_numpy(levels) / 127.5 - 1)
+
+
+def test_a_picture_that_is_not_square_is_refused(run, drawer, tmp_path):
+    Image.new("RGB", (64, 80)).save(tmp_path / "given.png")
+    status, _, complaint = run(
+        "sample", "unclip", "--variation-of", tmp_path / "given.png", "--out", tmp_path / "x.png"
+    )
+    assert status == 1 and "must be square" in complaint and drawer.told == []
+
+
 def test_families_as_json_and_as_text(run):
     status, out, _ = run("families", "--json")
     real, *rows = json.loads(out)
-    assert status == 0 and real["model"] == "training set" and rows[0]["model"] == "ddpm-fashion"
-    assert rows[0]["fd"] == card("ddpm-fashion").results["fd"].value > real["fd"] > 0
+    assert status == 0 and real["model"] == "training set"
+    assert [row["family"] for row in rows] == [
+        line.family for line in LINES if line.family in {row["family"] for row in rows}
+    ]
+    assert {"gan-fashion", "ddpm-fashion", "adm-fashion"} <= {row["model"] for row in rows}
+    for row in rows:
+        if row["model"] in ("gan-fashion", "ddpm-fashion", "adm-fashion"):
+            assert row["fd"] == card(row["model"]).results["fd"].value > real["fd"] > 0
     text = run("families")[1]
     assert "ddpm-fashion" in text and "petaFLOP" in text
 
