@@ -118,7 +118,7 @@ ENTRIES = {
             "improved-fashion",
             "improved DDPM, a larger network: cosine schedule, learned variance, hybrid loss",
             lambda: ImprovedDDPM(improved_unet(widths=(64, 128))),
-            Plan(steps=16_000, ema=0.999),
+            Plan(steps=13_000, ema=0.999),
             measure_improved,
         ),
         Entry(
@@ -139,7 +139,7 @@ ENTRIES = {
             "cfg-fashion",
             "ADM with the class left out for one example in ten, for classifier-free guidance",
             ClassifierFreeADM,
-            Plan(steps=16_000, ema=0.999),
+            Plan(steps=12_000, ema=0.999),
             measure_classifier_free,
         ),
         *SCENES,
