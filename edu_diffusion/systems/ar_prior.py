@@ -23,6 +23,7 @@ from edu_diffusion.conditioning import drop
 from edu_diffusion.nets import Transformer, learned_places
 from edu_diffusion.nets.transformer import Past
 from edu_diffusion.systems.code_prior import choose, known, sharpen
+from edu_diffusion.systems.frozen_clip import unsigned
 from edu_diffusion.systems.prior import PART, Embeddings, FromCaption, heard, told
 from edu_diffusion.types import Batch, Cond, Rng
 
@@ -107,7 +108,7 @@ class ArNet(nn.Module):
         count, buckets, size = self.codec.count, self.codec.buckets, len(self.codec.mean)
         self.size, self.text_width, self.length, self.levels = size, text, length, levels
         self.register_buffer("dot_edges", torch.zeros(levels - 1))
-        self.register_buffer("made_for", torch.zeros(32, dtype=torch.uint8))
+        self.register_buffer("made_for", unsigned())
         self.words, self.text = nn.Linear(text, width), nn.Linear(size, width)
         self.level = nn.Embedding(levels + 1, width)  # the last one stands for "not said"
         self.code = nn.Embedding(count * buckets, width)

@@ -27,6 +27,7 @@ from edu_diffusion.diffusion.guidance import LogProb
 from edu_diffusion.diffusion.schedule import Times
 from edu_diffusion.nets import Residual, TimeEmbedding, group_norm, zeroed
 from edu_diffusion.nets.layers import resize
+from edu_diffusion.training import bare
 from edu_diffusion.types import Batch, Rng, check_pictures
 
 Pictures = Float[Tensor, "n c h w"]
@@ -135,9 +136,8 @@ class ClipRecipe:
 
     @property
     def inner(self) -> CLIP:
-        """The network itself, out of what the loop or the zoo's loader may have put around it."""
-        net = self.modules["net"]
-        return net if isinstance(net, CLIP) else net.module
+        """The network itself."""
+        return bare(self.modules["net"])
 
     @property
     def device(self) -> torch.device:

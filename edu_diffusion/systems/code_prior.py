@@ -24,6 +24,7 @@ from edu_diffusion.nets.codebook import frequency
 from edu_diffusion.nets.layers import zeroed
 from edu_diffusion.nets.transformer import Past
 from edu_diffusion.systems.vqvae import VQVAE
+from edu_diffusion.training import bare
 from edu_diffusion.types import Batch, Rng, check_pictures
 
 PART = 250  # pictures whose bits are counted at a time
@@ -97,9 +98,8 @@ class CodePrior:
 
     @property
     def inner(self) -> CodeTransformer:
-        """The network itself, out of what the loop or the zoo's loader may have put around it."""
-        net = self.modules["net"]
-        return net if isinstance(net, CodeTransformer) else net.module
+        """The network itself."""
+        return bare(self.modules["net"])
 
     def check(self, batch: Batch) -> None:
         """Refuse pictures that are not in [-1, 1], and batches without labels.

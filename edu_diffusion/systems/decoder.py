@@ -14,7 +14,7 @@ If it has `text`, it is told the caption as well. For one example in ten z_i is 
 it can be guided without a classifier, and draws from z_i alone, from a caption alone, from both, or from neither.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -27,9 +27,8 @@ from edu_diffusion.conditioning.text import Tokenizer, scene_tokenizer
 from edu_diffusion.diffusion import ClassifierFree, ClipX0, NoiseSchedule, Rule, Target, V, cosine, dpm_pp, generate
 from edu_diffusion.nets import UNet
 from edu_diffusion.nets.layers import resize
-from edu_diffusion.systems.clip import check_same, fingerprint
 from edu_diffusion.systems.ddpm import DDPM
-from edu_diffusion.systems.prior import Clip
+from edu_diffusion.systems.frozen_clip import OnClip, unsigned
 from edu_diffusion.types import Batch, Cond, Rng
 
 Pictures = Float[Tensor, "b 3 h w"]
@@ -64,7 +63,7 @@ class DecoderNet(nn.Module):
         if not (vec or tokens or spatial or text):
             raise ValueError("vec, tokens, spatial and text are all off: nothing could tell this network what to draw")
         self.width, self.vec, self.text = width, vec, text
-        self.register_buffer("made_for", torch.zeros(32, dtype=torch.uint8))
+        self.register_buffer("made_for", unsigned())
         # A caption's states are tokens as they are; the embedding's must be as wide.
         inside = text or width
         self.to_tokens = nn.Linear(width, tokens * inside) if tokens else None
@@ -117,17 +116,15 @@ class DecoderNet(nn.Module):
 
 
 @dataclass(kw_only=True)
-class Decoder(DDPM):
+class Decoder(OnClip, DDPM):
     """The recipe: DDPM's step on small pictures, told the CLIP embedding of the large ones they are made from.
 
-    `clip` is trained already, or a function that reads it when it is first needed. It is not among the `modules`, so it
-    is neither trained nor saved. A batch has pictures of at least 32 pixels and, if the network reads captions, their
-    token numbers as y. `drop_image` and `drop_text` say how often each is left out, independently of the other.
+    A batch has pictures of at least 32 pixels and, if the network reads captions, their token numbers as y.
+    `drop_image` and `drop_text` say how often each is left out, independently of the other.
 
     Source: section 2.1, where embeddings are left out for a tenth and captions for a half.
     """
 
-    clip: Clip | Callable[[], Clip]
     net: DecoderNet = field(default_factory=DecoderNet)
     schedule: NoiseSchedule = field(default_factory=cosine)
     target: Target = V
@@ -135,23 +132,6 @@ class Decoder(DDPM):
     drop_image: float = 0.1
     drop_text: float = 0.5
     tokenizer: Tokenizer = field(default_factory=scene_tokenizer)
-
-    @cached_property
-    def eyes(self) -> Clip:
-        """The CLIP.
-
-        Raises: ValueError if the network was trained with another.
-        """
-        clip = self.clip if isinstance(self.clip, Clip) else self.clip()
-        if self.inner.made_for.any():
-            check_same(clip, bytes(self.inner.made_for.tolist()).hex())
-        return clip
-
-    @property
-    def inner(self) -> DecoderNet:
-        """The network itself, out of what the loop or the zoo's loader may have put around it."""
-        net = self.modules["net"]
-        return net if isinstance(net, DecoderNet) else net.module
 
     def losses(self, batch: Batch, rng: Rng) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
         """One phase: DDPM's, with the small picture in the place of the large one."""
@@ -225,8 +205,3 @@ class Decoder(DDPM):
         shape = (len(cond), 3, self.size, self.size)
         options = {"steps": steps, "rule": rule or dpm_pp(), "cond": cond, "generator": generator, "x_init": x_T}
         return generate(ClipX0(self.guided(scale)), shape, **options).clamp(-1, 1).cpu()
-
-    @torch.no_grad()
-    def sign(self) -> None:
-        """Keep with the network whose embeddings it learns."""
-        self.inner.made_for.copy_(torch.tensor(list(bytes.fromhex(fingerprint(self.eyes))), dtype=torch.uint8))

@@ -39,6 +39,7 @@ from edu_diffusion.diffusion.editing import Beside, check_mask, composite, holdi
 from edu_diffusion.nets import UNet
 from edu_diffusion.nets.layers import zeroed
 from edu_diffusion.systems.ddpm import DDPM
+from edu_diffusion.training import bare
 from edu_diffusion.types import Batch, Cond, Rng, check_pictures
 
 Pictures = Float[Tensor, "b 3 h w"]
@@ -102,9 +103,8 @@ class Glide(DDPM):
 
     @property
     def inner(self) -> TextUNet:
-        """The network itself, out of what the loop or the zoo's loader may have put around it."""
-        net = self.modules["net"]
-        return net if isinstance(net, TextUNet) else net.module
+        """The network itself."""
+        return bare(self.modules["net"])
 
     def check(self, batch: Batch) -> None:
         """Refuse pictures that are not in [-1, 1], and rows that are no captions.

@@ -13,8 +13,6 @@ the image embeddings of a frozen CLIP; its network is a transformer; and it gues
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -35,27 +33,13 @@ from edu_diffusion.diffusion import (
 )
 from edu_diffusion.nets import TimeEmbedding, Transformer, learned_places
 from edu_diffusion.nets.transformer import Past
-from edu_diffusion.systems.clip import check_same, fingerprint
 from edu_diffusion.systems.ddpm import DDPM
+from edu_diffusion.systems.frozen_clip import Clip, OnClip, unsigned
 from edu_diffusion.types import Batch, Cond, Rng
 
 PART = 500  # examples that CLIP or the prior is asked about at a time
 STEPS = 32  # of DDIM, where nothing else is said
 Embeddings = Float[Tensor, "n size"]
-
-
-@runtime_checkable
-class Clip(Protocol):
-    """What the prior asks of CLIP, which stays as it is. Embeddings have length 1; tokens that are 0 are padding."""
-
-    def image_emb(self, x: Float[Tensor, "n c h w"]) -> Embeddings:
-        """z_i of pictures in [-1, 1]."""
-
-    def text_emb(self, tokens: Int64[Tensor, "n length"]) -> Embeddings:
-        """z_t of captions."""
-
-    def text_states(self, tokens: Int64[Tensor, "n length"]) -> Float[Tensor, "n length text"]:
-        """What the text tower says of each token."""
 
 
 def told(clip: Clip, tokens: Int64[Tensor, "n length"]) -> Cond:
@@ -80,7 +64,7 @@ class PriorNet(nn.Module):
         self.size, self.text_width, self.length = size, text, length
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("std", torch.zeros(size))
-        self.register_buffer("made_for", torch.zeros(32, dtype=torch.uint8))
+        self.register_buffer("made_for", unsigned())
         self.words, self.text, self.noised = nn.Linear(text, width), nn.Linear(size, width), nn.Linear(size, width)
         self.time = TimeEmbedding(width)
         self.query = learned_places(1, width)
@@ -143,34 +127,14 @@ def heard(cond: Cond | None, length: int) -> tuple[Float[Tensor, "b n text"], Te
 
 
 @dataclass(kw_only=True)
-class FromCaption:
+class FromCaption(OnClip):
     """What both kinds of prior have in common: they draw an image embedding for what a frozen CLIP says of a caption.
 
     A batch holds image embeddings as x and captions' tokens as y: see `embedded`. The caption is left out for one
-    example in ten, for guidance. `clip` may be a function that reads it when it is first needed. Its weights are not
-    among `modules`: they are neither trained nor kept here. But whose embeddings a network has learned is kept, so that
-    it is never used with another CLIP.
+    example in ten, for guidance.
     """
 
-    clip: Clip | Callable[[], Clip]
     p_uncond: float = 0.1
-
-    @cached_property
-    def eyes(self) -> Clip:
-        """The CLIP.
-
-        Raises: ValueError if the network was trained with another.
-        """
-        clip = self.clip if isinstance(self.clip, Clip) else self.clip()
-        if self.inner.made_for.any():
-            check_same(clip, bytes(self.inner.made_for.tolist()).hex())
-        return clip
-
-    @property
-    def inner(self) -> nn.Module:
-        """The network itself, out of what the loop or the zoo's loader may have put around it."""
-        net = self.modules["net"]
-        return net if hasattr(net, "made_for") else net.module
 
     @property
     def null(self) -> Cond:
@@ -195,12 +159,6 @@ class FromCaption:
     def condition(self, batch: Batch, rng: Rng) -> Cond:
         """The caption of each example, or none."""
         return drop(told(self.eyes, batch.y), self.null, self.p_uncond, rng)
-
-    @torch.no_grad()
-    def sign(self) -> None:
-        """Keep with the network whose embeddings it learns."""
-        digest = list(bytes.fromhex(fingerprint(self.eyes)))
-        self.inner.made_for.copy_(torch.tensor(digest, dtype=torch.uint8))
 
 
 @dataclass(kw_only=True)

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from edu_diffusion.nets import ConvDecoder, ConvEncoder
 from edu_diffusion.nets.codebook import Codebook, full_precision, perplexity, straight_through
+from edu_diffusion.training import bare
 from edu_diffusion.types import Batch, Rng, check_pictures
 
 PART = 500  # pictures that are encoded or decoded at a time
@@ -90,12 +91,11 @@ class VQVAE:
 
     @property
     def inner(self) -> VQNet:
-        """The network as it is now, taken out of what the loop or the zoo's loader may have put around it.
+        """The network itself, without autocast.
 
         Codes are chosen in full precision: the same picture must get the same codes on every machine that can.
         """
-        net = self.modules["net"]
-        return net if isinstance(net, VQNet) else net.module
+        return bare(self.modules["net"])
 
     @property
     def size(self) -> int:

@@ -8,7 +8,7 @@ from edu_diffusion.training.checkpoint import Checkpoint, write_atomically
 from edu_diffusion.training.ema import Ema
 from edu_diffusion.training.loop import Log, Recipe, train
 from edu_diffusion.training.optimiser import Optimiser, adamw
-from edu_diffusion.training.runtime import Process, Runtime, pick_runtime, process
+from edu_diffusion.training.runtime import Process, Runtime, bare, pick_runtime, process
 
 __all__ = [
     "Checkpoint",
@@ -19,6 +19,7 @@ __all__ = [
     "Recipe",
     "Runtime",
     "adamw",
+    "bare",
     "pick_runtime",
     "process",
     "train",

@@ -72,6 +72,13 @@ class Autocast(nn.Module):
             return self.module(*inputs, **options).float()
 
 
+def bare(module: nn.Module) -> nn.Module:
+    """The module itself, out of what `Runtime.wrap` or the training loop may have put around it."""
+    while isinstance(module, Autocast | nn.parallel.DistributedDataParallel):
+        module = module.module
+    return module
+
+
 def pick_runtime(device: str | torch.device | None = None) -> Runtime:
     """The best this machine offers: CUDA in bf16 where it can, then MPS, then the CPU.
 
