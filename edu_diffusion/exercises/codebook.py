@@ -53,8 +53,8 @@ NEAREST = Exercise(
     "codebook.nearest",
     "Write nearest(z, codebook): for each row of z, of shape (n, d), the number of the nearest row of codebook, of "
     "shape (k, d), as in equation (1). The result has shape (n,).",
-    "z[:, None] - codebook has shape (n, k, d): every difference there is. Square, sum over the last axis, and take "
-    "the argmin over the codes.",
+    "Give z an axis of length 1 in the middle: then a difference with the codebook has all n times k pairs. Which axis "
+    "is summed over, and over which one do you look for the smallest?",
     nearest,
     [
         Mistake(

@@ -25,7 +25,8 @@ JUDGE = Exercise(
     "gan.judge_loss",
     "Write judge_loss(real, fake): minus the value V of equation (1), from the discriminator's logits, each of shape "
     "(b,), for real and for made examples. It must stay finite for logits like 200.",
-    "-log sigmoid(a) = log(1 + exp(-a)), which is F.softplus(-a). And 1 - sigmoid(a) = sigmoid(-a).",
+    "Write -log sigmoid(a) with exp, without a fraction: torch.nn.functional has that function of -a, and computes it "
+    "without overflow. For the second term: which a has sigmoid(a) = 1 - sigmoid(fake)?",
     judge_loss,
     [
         Mistake(

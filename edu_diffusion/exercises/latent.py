@@ -218,11 +218,16 @@ IMPORTANCE = Exercise(
         Mistake("that is the largest weight alone.", lambda log_w: log_w.amax(0)),
         Mistake("that is the mean weight; its logarithm was asked for.", lambda log_w: log_w.exp().mean(0)),
         Mistake(
+            "right as a formula, but exp(-1000) is 0 in float32, and its logarithm is minus infinity: log p(x, z) of a "
+            "picture is a sum over all its pixels. logsumexp takes the largest one out first.",
+            lambda log_w: log_w.exp().mean(0).log(),
+        ),
+        Mistake(
             "log k has the wrong sign: a mean is the sum divided by k.",
             lambda log_w: log_w.logsumexp(0) + math.log(len(log_w)),
         ),
     ],
-    lambda: [(2 * _normal(5, 3) + 1,), (2 * _normal(2, 4, seed=1) - 3,)],
+    lambda: [(2 * _normal(5, 3) + 1,), (2 * _normal(2, 4, seed=1) - 1000,)],
 )
 
 

@@ -198,8 +198,8 @@ PUT_BACK = Exercise(
     "Write put_back(seen, keep, mask, count): what the decoder gets. seen, (b, k, w), are the tokens of the visible "
     "patches; keep, (b, k), says at which of the `count` places each belongs; mask, (1, 1, w), goes to all other "
     "places. Return (b, count, w).",
-    "Start with mask.expand(b, count, w). tensor.scatter(1, index, source) writes source at the places in index, which "
-    "must have the shape of source: keep[..., None].expand_as(seen).",
+    "Begin as if nothing were visible: the mask at every place. tensor.scatter(1, index, source) then writes source at "
+    "the places in index; but index must have the shape of source, and keep has one axis less.",
     put_back,
     [
         Mistake(
