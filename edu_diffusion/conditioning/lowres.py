@@ -30,7 +30,7 @@ class LowRes:
     A level is a time: at level t the small picture is noised as x_t would be. `signal` and `noise` of that level come
     from the caller's schedule, which this room does not know. `width` numbers tell the network the level.
 
-    Source: Cascaded diffusion (arXiv:2106.15282), section 4.2 and appendix A.1 (with the level told).
+    Source: Cascaded diffusion (arXiv:2106.15282), sections 3.2 and 3.3 (with the level told).
     """
 
     width: int = 64

@@ -31,7 +31,7 @@ def _loss_inputs() -> list[tuple]:
 
 LOSS = Exercise(
     "prior.loss",
-    "Write loss(net, x0, signal, noise, eps): the prior's loss of each example, as in the paper's equation 2. x0 "
+    "Write loss(net, x0, signal, noise, eps): the prior's loss of each example, as in the paper's section 2.2. x0 "
     "and eps have shape (b, d), signal and noise (b,); net(x_t) is its guess, of shape (b, d). Take the mean over d.",
     "Noise x0 first: signal x0 + noise eps. This network does not guess the noise. What it puts out is compared with "
     "x0 itself.",

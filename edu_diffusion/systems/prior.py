@@ -163,7 +163,7 @@ class FromCaption(OnClip):
 
 @dataclass(kw_only=True)
 class DiffusionPrior(FromCaption, DDPM):
-    """The recipe: guess the clean image embedding, with the squared error of that guess (eq. 2 of the paper).
+    """The recipe: guess the clean image embedding, with the squared error of that guess (section 2.2).
 
     `examples`, if given, makes the embeddings for `fit` when training begins. Each embedding of a batch is noised in
     `noisings` ways, to times of their own: its caption is read once for all.

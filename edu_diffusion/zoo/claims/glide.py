@@ -190,7 +190,7 @@ CLAIMS = [
         "glide-cfg",
         "17",
         f"classifier-free guidance against guidance by a noised and by a clean CLIP, by scale ({DRAWN})",
-        f"{PAPER}, figures 5 and 6, section 5: people prefer classifier-free guidance to CLIP guidance, for "
+        f"{PAPER}, table 1, section 5.2: people prefer classifier-free guidance to CLIP guidance, for "
         "photorealism and for how well the picture fits the caption; the guiding CLIP is trained on noised pictures "
         "(section 4.4)",
         measure_guidance,
@@ -199,14 +199,14 @@ CLAIMS = [
         "inpaint",
         "17",
         f"{GLIDE} with the known part put back at every step against {TUNED} ({SAMPLES} test scenes, DDIM-{STEPS})",
-        f"{PAPER}, section 4.3: masking a plain model leaves edge artifacts now and then; a tuned one does not",
+        f"{PAPER}, section 4.3: masking a plain model leaves edge artifacts now and then; a tuned one does better",
         measure_painting,
     ),
     Claim(
         "original-scenes",
         "17",
         f"captions with combinations never shown in training, and distances to training pictures ({DRAWN})",
-        f"{PAPER}, section 1: it composes things that it has not seen together; no number is given",
+        f"{PAPER}, figure 1 and section 5.1: it composes several concepts, and draws novel ones; no number is given",
         measure_original,
     ),
 ]

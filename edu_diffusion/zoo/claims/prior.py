@@ -201,7 +201,7 @@ CLAIMS = [
         "cosine hides",
         "unCLIP, table 1: people preferred unCLIP to GLIDE for photorealism, caption similarity and diversity in "
         "about 49, 45 and 71% with the diffusion prior, and in about 47, 41 and 63% with the autoregressive one; "
-        "section 2.2: the diffusion prior costs less compute",
+        "section 5.1: the diffusion prior costs less compute",
         measure_kinds,
     )
 ]
