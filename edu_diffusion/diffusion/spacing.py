@@ -23,7 +23,7 @@ def leading(schedule: NoiseSchedule, n: int) -> list[int]:
     Where x_T is pure noise and the first time is not, the sampler is handed more noise than it was told.
 
     Raises: ValueError unless 1 <= n <= T / 2, or n = T: in between there is no whole stride.
-    Source: DDIM (arXiv:2010.02502), appendix D.2, "linear"; diffusers calls it "leading".
+    Source: the code of DDIM (arXiv:2010.02502); named so by Lin et al. 2023 (arXiv:2305.08891), section 3.3.
     """
     _check(schedule, n)
     if schedule.T / 2 < n < schedule.T:
