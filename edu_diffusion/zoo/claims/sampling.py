@@ -13,6 +13,8 @@ from edu_diffusion.zoo.measure import draw, fd
 ENTRY, SAMPLES = "ddpm-fashion", 1000
 COUNTS = (5, 10, 20, 50, 100, 250, 1000)
 RULES = {"ancestral": ancestral, "ddim": ddim, "dpm_pp": dpm_pp}
+# With 1000 steps dpm_pp could only say once more where ddim with 1000 ends: both follow the same path.
+SWEEP = [(rule, n) for n in COUNTS for rule in RULES if (rule, n) != ("dpm_pp", 1000)]
 ORDER_COUNTS = (20, 40, 80)
 
 
@@ -24,8 +26,7 @@ def measure_steps(arms: Arms) -> Finding:
     """
     found = {
         (rule, n): of_zoo(arms, ENTRY, f"{rule}-{n}", lambda s, rule=rule, n=n: in_steps(s, rule, n))
-        for n in COUNTS
-        for rule in RULES
+        for rule, n in SWEEP
     }
     numbers = {f"{rule}, {n} steps: FD": Number(one["fd"], floor=one["floor"]) for (rule, n), one in found.items()}
     orders = {"ddim": order_of(ddim()), "dpm_pp": order_of(dpm_pp())}
@@ -37,8 +38,7 @@ def measure_steps(arms: Arms) -> Finding:
         abs(orders["ddim"] - 1) < 0.3 and abs(orders["dpm_pp"] - 2) < 0.3,
     )
     why = "; ".join(
-        f"{n} steps: FD {value['ancestral', n]:.3g} ancestral, {value['ddim', n]:.3g} ddim, "
-        f"{value['dpm_pp', n]:.3g} dpm_pp"
+        f"{n} steps: FD " + ", ".join(f"{fd:.3g} {rule}" for (rule, count), fd in value.items() if count == n)
         for n in COUNTS
     )
     return Finding(numbers, verdict(*kept), f"{why}; orders {orders['ddim']:.2f} and {orders['dpm_pp']:.2f}")
