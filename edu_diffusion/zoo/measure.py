@@ -93,7 +93,7 @@ def measure_denoiser(system, seed: int = 0, samples: int = 10_000) -> dict[str, 
     return measure_sampling(system.denoiser, seed, samples, cond, wanted)
 
 
-def measure_improved(system, seed: int = 0, samples: int = 10_000, pictures: int = 500) -> dict[str, Measured]:
+def measure_improved(system, seed: int = 0, samples: int = 10_000, pictures: int = 1000) -> dict[str, Measured]:
     """The same, and the bound in bits/dim on the first test pictures, at every one of the T times."""
     x0 = fashion("test").x[:pictures].to(system.denoiser.device)
     bits = bits_per_dim(ClipX0(system.denoiser), x0, generator=torch.Generator().manual_seed(seed))
