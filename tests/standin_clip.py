@@ -4,6 +4,8 @@ Four captions, each of which fits two image embeddings, in eight dimensions. The
 it is itself the embedding of nothing.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Generator, Tensor, nn
@@ -63,3 +65,12 @@ def variants(clip: StandIn, z: Float[Tensor, "n size"], tokens: Int64[Tensor, "n
     """Which variant of its caption an embedding is: 0 or 1, or -1 if it is near neither."""
     cosine = torch.einsum("nvd,nd->nv", clip.centres[tokens[:, 1] - 3], z)
     return torch.where(cosine.amax(1) > 0.9, cosine.argmax(1), -1)
+
+
+def shaken(build: Callable[[], nn.Module]) -> nn.Module:
+    """A network whose answers depend on all it is given, as after a training."""
+    torch.manual_seed(0)
+    net = build()
+    for parameter in net.parameters():
+        parameter.data += 0.2 * torch.randn(parameter.shape)
+    return net

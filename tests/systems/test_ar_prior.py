@@ -11,7 +11,7 @@ from edu_diffusion.systems.ar_prior import ArNet, ArPrior, PrincipalCodes, quant
 from edu_diffusion.systems.prior import told
 from edu_diffusion.training import Runtime, adamw, pick_runtime, train
 from edu_diffusion.types import Batch, Rng
-from tests.standin_clip import CAPTIONS, LENGTH, SIZE, TEXT, StandIn, captions, variants, world
+from tests.standin_clip import CAPTIONS, LENGTH, SIZE, TEXT, StandIn, captions, shaken, variants, world
 
 CPU = pick_runtime("cpu")
 COUNT, BUCKETS = 6, 8
@@ -26,15 +26,6 @@ def small(**options) -> ArNet:
     return ArNet(codec, **{"text": TEXT, "length": LENGTH, "width": 32, "depth": 2, "levels": 4} | options)
 
 
-def shaken(seed=0) -> ArNet:
-    """A network whose answers depend on all it is given, as after a training."""
-    torch.manual_seed(seed)
-    net = small()
-    for parameter in net.parameters():
-        parameter.data += 0.2 * torch.randn(parameter.shape)
-    return net
-
-
 @pytest.fixture(scope="module")
 def clip() -> StandIn:
     return StandIn()
@@ -47,7 +38,7 @@ def data(clip) -> Batch:
 
 @pytest.fixture
 def prior(clip, data) -> ArPrior:
-    made = ArPrior(clip=clip, net=shaken())
+    made = ArPrior(clip=clip, net=shaken(small))
     made.fit(data.x, data.y)
     return made
 

@@ -10,7 +10,7 @@ from edu_diffusion.diffusion import X0, ancestral, ddim, generate, simple_loss
 from edu_diffusion.systems.prior import DiffusionPrior, PriorNet, embedded, nearest_to, told
 from edu_diffusion.training import Runtime, adamw, pick_runtime, train
 from edu_diffusion.types import Batch, Cond, Rng
-from tests.standin_clip import CAPTIONS, LENGTH, SIZE, TEXT, StandIn, captions, variants, world
+from tests.standin_clip import CAPTIONS, LENGTH, SIZE, TEXT, StandIn, captions, shaken, variants, world
 
 CPU = pick_runtime("cpu")
 
@@ -21,15 +21,6 @@ def seeded(seed=0) -> torch.Generator:
 
 def small(**options) -> PriorNet:
     return PriorNet(SIZE, **{"text": TEXT, "length": LENGTH, "width": 32, "depth": 2} | options)
-
-
-def shaken(seed=0) -> PriorNet:
-    """A network whose answers depend on all it is given, as after a training."""
-    torch.manual_seed(seed)
-    net = small()
-    for parameter in net.parameters():
-        parameter.data += 0.2 * torch.randn(parameter.shape)
-    return net
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +35,7 @@ def data(clip) -> Batch:
 
 @pytest.fixture
 def prior(clip, data) -> DiffusionPrior:
-    made = DiffusionPrior(clip=clip, net=shaken())
+    made = DiffusionPrior(clip=clip, net=shaken(small))
     made.fit(data.x)
     return made
 
@@ -66,7 +57,7 @@ def all_captions(times: int) -> torch.Tensor:
 
 class TestTheNetwork:
     def test_it_sees_the_embedding_the_time_and_every_part_of_the_caption(self, clip):
-        net, tokens = shaken(), all_captions(1)
+        net, tokens = shaken(small), all_captions(1)
         cond, x, t = told(clip, tokens), torch.randn(4, SIZE, generator=seeded()), torch.full((4,), 100.0)
         before = net(x, t, cond)
         assert before.shape == (4, SIZE)
@@ -76,21 +67,21 @@ class TestTheNetwork:
             assert ((after - before).abs().amax(1) > 1e-3).all()
 
     def test_padding_is_not_seen_whatever_stands_there(self, clip):
-        net, tokens = shaken(), all_captions(1)
+        net, tokens = shaken(small), all_captions(1)
         cond, x, t = told(clip, tokens), torch.randn(4, SIZE, generator=seeded()), torch.full((4,), 100.0)
         noisy = torch.where(cond.mask[..., None], cond.tokens, 9.0)
         torch.testing.assert_close(net(x, t, Cond(vec=cond.vec, tokens=noisy, mask=cond.mask)), net(x, t, cond))
 
     def test_what_is_padding_for_all_costs_nothing_and_changes_nothing(self, clip):
         """Caption 0 has three tokens: alone, or in a batch with longer ones, it gets the same answer."""
-        net, x, t = shaken(), torch.randn(4, SIZE, generator=seeded()), torch.full((4,), 100.0)
+        net, x, t = shaken(small), torch.randn(4, SIZE, generator=seeded()), torch.full((4,), 100.0)
         together = net(x, t, told(clip, all_captions(1)))
         alone = net(x[:1], t[:1], told(clip, captions(torch.tensor([0]))))
         torch.testing.assert_close(alone, together[:1], atol=1e-5, rtol=1e-5)
 
     def test_a_caption_is_read_once_for_several_noised_embeddings(self, clip):
         """Causal: the caption's tokens are the same for every x_t, so only what comes after may depend on it."""
-        net, cond = shaken(), told(clip, all_captions(1))
+        net, cond = shaken(small), told(clip, all_captions(1))
         x, t = torch.randn(12, SIZE, generator=seeded()), torch.linspace(1, 900, 12)
         often = cond.select(torch.arange(4).repeat_interleave(3))
         torch.testing.assert_close(net(x, t, cond), net(x, t, often), atol=1e-5, rtol=1e-5)
@@ -101,7 +92,7 @@ class TestTheNetwork:
 
     def test_it_is_one_causal_transformer_over_the_paper_s_sequence(self, clip):
         """Read in two parts or as one sequence: caption, text embedding, time, noised embedding, query."""
-        net, cond = shaken(), told(clip, captions(torch.tensor([1, 3])))
+        net, cond = shaken(small), told(clip, captions(torch.tensor([1, 3])))
         x, t = torch.randn(2, SIZE, generator=seeded()), torch.tensor([5.0, 700.0])
         n = int(cond.mask.sum(1).max())
         parts = [net.words(cond.tokens[:, :n]), net.text(cond.vec * SIZE**0.5)[:, None]]
@@ -181,7 +172,7 @@ class TestTheRecipe:
 
     def test_clip_is_read_when_it_is_first_needed_and_once(self, clip, data):
         asked = []
-        prior = DiffusionPrior(clip=lambda: asked.append(1) or clip, net=shaken())
+        prior = DiffusionPrior(clip=lambda: asked.append(1) or clip, net=shaken(small))
         assert not asked
         prior.fit(data.x)
         prior.embeddings(data.y[:2], seeded())
