@@ -129,8 +129,8 @@ class WithSwapped:
     """The same data set, but in every batch some examples are others' swapped pairs: CLIP's hard negatives.
 
     A `share` of the batch, from its end, is replaced: by the pictures and captions of its first scenes of two things
-    with the things exchanged. Both have the same words, so only the relation tells them apart. Where a batch has too
-    few scenes of two things, fewer are replaced.
+    with the things exchanged. What both say of the things is true of both pictures, so only the relation tells them
+    apart. Where a batch has too few scenes of two things, fewer are replaced.
 
     Raises: ValueError for a share that is not between 0 and 1/2.
     """

@@ -166,7 +166,7 @@ BETWEEN = Exercise(
     between,
     [
         Mistake(
-            "a straight line between the noises: half-way it is too short by about 0.7 (lesson 11).",
+            "a straight line between the noises: half-way its length is only about 0.7 of theirs (lesson 11).",
             lambda z_a, z_b, x_a, x_b, share: (slerp(z_a, z_b, share), torch.lerp(x_a, x_b, share)),
         ),
         Mistake(

@@ -69,8 +69,8 @@ LOSS = Exercise(
             lambda net, x0, signal, noise, eps: loss(net, x0, noise, signal, eps),
         ),
         Mistake(
-            "you forgot the noise: x_t is signal x0 + noise eps. Without eps this is a regression, and it learns the "
-            "mean.",
+            "you forgot the noise: x_t is signal x0 + noise eps. Without eps the network sees the answer, only "
+            "smaller, and has nothing to guess.",
             lambda net, x0, signal, noise, eps: loss(net, x0, signal, 0 * noise, eps),
         ),
     ],

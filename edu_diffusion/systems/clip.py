@@ -210,8 +210,9 @@ class ClipRecipe:
     def log_prob(self, tokens: Tokens) -> LogProb:
         """How well x_t goes with its caption, a function of (x_t, t): what guidance takes the gradient of.
 
-        The dot product of the embeddings times the factor: the log-probability of the caption, up to a term that does
-        not name it. A CLIP of clean pictures looks at x_t as if it were one.
+        The dot product of the embeddings times the factor. At the minimum of the loss it is the caption's
+        log-probability, up to a term that does not depend on x_t. A CLIP of clean pictures looks at x_t as if it were
+        one.
 
         Source: GLIDE (arXiv:2112.10741), section 2.4.
         """

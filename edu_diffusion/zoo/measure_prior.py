@@ -100,6 +100,15 @@ def pair_cosine(z: Sets) -> float:
     return ((z.sum(1).square().sum(1) - n) / (n * (n - 1))).mean().item()
 
 
+def real_cosine(given: Vague) -> float:
+    """The mean cosine of two real pictures, each drawn by chance from all that fit: what a perfect prior's draws have.
+
+    They may be of one variant, but never the same picture: one is of the first copies, the other of the second.
+    """
+    one, two = given.real[:, :, 0].mean(1), given.real[:, :, 1].mean(1)
+    return (one * two).sum(1).mean().item()
+
+
 def nearest_real(z: Sets, given: Vague) -> tuple[Bool[Tensor, "captions each"], Int64[Tensor, "captions each"]]:
     """For each draw: whether the nearest real embedding of all belongs to its caption, and which variant of it is
     nearest."""
@@ -134,7 +143,7 @@ def spread(z: Sets, given: Vague, seed: int = 0) -> dict[str, Measured]:
     kinds, samples = given.real.shape[1], captions * draws
     # Every draw with every real embedding of its caption.
     cosine = torch.einsum("cnd,cmd->cnm", z, real).mean().item()
-    real_pair = pair_cosine(real)
+    real_pair = real_cosine(given)
     return {
         "vague_cosine": Measured("vague captions: cosine with a real one", cosine, samples, seed, floor=real_pair),
         "pair_cosine": Measured("vague captions: cosine of two draws", pair_cosine(z), samples, seed, floor=real_pair),

@@ -117,7 +117,7 @@ def measure_glide(system, seed: int = 0, samples: int = 1000) -> dict[str, Measu
     )
     unit = "root mean square over pixels, median"
     found["nearest"] = Measured(
-        "distance to the nearest training picture", near, min(samples, 500), seed, floor, unit=unit
+        f"distance to the nearest of {2 * REAL:,} training pictures", near, min(samples, 500), seed, floor, unit=unit
     )
     here = f"s, guided DDIM-{STEPS} in batches of {BATCH} on {pick_runtime().describe()}"
     return found | {"fd": fd(pictures, seed), "seconds": Measured("time a picture", took, samples, seed, unit=here)}

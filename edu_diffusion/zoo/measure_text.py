@@ -127,7 +127,8 @@ def exchanged(scene: Scene, what: str = "places") -> Scene | None:
 def told_apart(clip: ClipRecipe, what: str = "places", samples: int = SAMPLES, language: str = "en") -> float:
     """The share, 0..1, of pictures of two things that prefer their caption to that of the exchanged scene.
 
-    `what` is exchanged: "places" or "colours". Both captions have the same words: by chance it is one half.
+    `what` is exchanged: "places" or "colours". Both captions have the same words (a size may have another word for
+    it, "big" for "large"): by chance it is one half.
     """
     pairs = [(scene, other) for scene in scenes(2 * samples, things=2) if (other := exchanged(scene, what))]
     mine, others = zip(*pairs[:samples], strict=True)

@@ -10,7 +10,7 @@ from edu_diffusion.systems.glide import Glide
 from edu_diffusion.systems.unclip import UnCLIP
 from edu_diffusion.zoo.chain import PARTS, digests, zoo_unclip
 from edu_diffusion.zoo.claims.core import Arms, Claim, Finding, Number, Numbers, verdict
-from edu_diffusion.zoo.measure_prior import Vague, distinct, pair_cosine, vague
+from edu_diffusion.zoo.measure_prior import Vague, distinct, expected_distinct, pair_cosine, real_cosine, vague
 from edu_diffusion.zoo.measure_scenes import fd, trained
 from edu_diffusion.zoo.measure_unclip import WAYS, Pictures, accuracy, asked, drawn, read_variants
 
@@ -113,9 +113,9 @@ def spread_at(system: UnCLIP, name: str, scale: float) -> Numbers:
     kinds = given.real.shape[1]
     return {
         "variants": distinct(variant.unflatten(0, (-1, DRAWS)), kinds),
-        "variants_real": kinds * (1 - (1 - 1 / kinds) ** DRAWS),
+        "variants_real": expected_distinct(DRAWS, kinds),
         "cosine": pair_cosine(z),
-        "cosine_real": pair_cosine(given.real.flatten(1, 2)),
+        "cosine_real": real_cosine(given),
         "right": right,
     }
 

@@ -20,7 +20,7 @@ SEED, PART = 0, 100
 SCALE = 2.0  # of the decoder's guidance, wherever something is drawn anew
 STEPS = 20  # of each way there or back, except where the number of steps is the question
 ETAS, VARIED, EDITED = (0.0, 0.25, 0.5, 0.75, 1.0), 300, 200
-THETAS, STRENGTHS = (0.1, 0.2, 0.3, 0.4, 0.5), (0.5, 1.0, 1.5, 2.0)
+THETAS, STRENGTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), (0.5, 1.0, 1.5, 2.0)
 COUNTS, BACK = (5, 10, 25, 50, 100, 200), 100
 ATTRIBUTES = {"colour": COLOURS, "shape": SHAPES, "size": SIZES, "ground": GROUNDS, "place": PLACES}
 
@@ -31,8 +31,8 @@ def measure_variations(arms: Arms) -> Finding:
     At 64 pixels: how much of the scene is still there, by the reader, and how far the pictures are from the original.
     The floor of the distance is that of another real picture of the same scene, whose things are shifted a little.
 
-    Verdict: two parts. At eta = 1 at least 95% of the attributes that are right at eta = 0 still are. The distance at
-    eta = 1 is at least 1.5 times that at 0, and no smaller eta has a larger one.
+    Verdict: two parts. At eta = 1 at least 95% as many attributes are right as at eta = 0. The distance at eta = 1 is
+    at least 1.5 times that at 0, and no smaller eta has a larger one.
     """
     found = {eta: of_chain(arms, f"variations-{eta:g}", lambda s, eta=eta: varied(s, eta)) for eta in ETAS}
     numbers = {}
@@ -107,7 +107,8 @@ def measure_text_diff(arms: Arms) -> Finding:
     a plain addition in place of the turn, and fresh noise.
 
     Verdict: three parts. At the best theta a new colour comes with all else kept in at least 85% of the pictures. That
-    theta lies within the paper's range, up to 0.5. With the picture's own noise more is right than with fresh noise.
+    theta lies within the paper's range, up to 0.5 (larger ones are tried too). With the picture's own noise more is
+    right than with fresh noise.
     """
     found = {
         attribute: of_chain(arms, f"diff-{attribute}", lambda s, attribute=attribute: edited(s, attribute))

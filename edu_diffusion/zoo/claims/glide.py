@@ -2,13 +2,19 @@
 
 from collections.abc import Sequence
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from edu_diffusion.data.reader import caption_accuracy
+from edu_diffusion.data.scenes import Scenes
 from edu_diffusion.metrics import nearest
 from edu_diffusion.zoo.claims.arms import of_zoo
 from edu_diffusion.zoo.claims.core import Arms, Claim, Finding, Number, Numbers, verdict
 from edu_diffusion.zoo.measure_scenes import (
-    REAL,
+    SIDE,
     STEPS,
+    Pictures,
     asked,
     drawn,
     fd,
@@ -18,10 +24,12 @@ from edu_diffusion.zoo.measure_scenes import (
     restore,
     trained,
 )
+from edu_diffusion.zoo.scene_entries import COUNT
 
 GLIDE, TUNED = "glide-32", "glide-inpaint"
 CLIPS = {"noised CLIP": "clip-noised", "clean CLIP": "clip-scenes"}
 SAMPLES, SEED = 500, 0
+PART = 4096  # training pictures that are looked at together
 SCALES = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0)  # of classifier-free guidance; 1 is off
 CLIP_SCALES = (0.3, 1.0, 3.0, 10.0)  # of CLIP guidance; 0 is off, and is the same as 1 above
 
@@ -112,8 +120,9 @@ def measure_painting(arms: Arms) -> Finding:
     Two edits, on the same test scenes. A hole around a thing, to be painted in another colour; and a hole over one half
     of a thing, to be restored, where the seam goes through the thing.
 
-    Verdict: three parts. The tuned one's jump at the seam is nearer to the true picture's, by more than a tenth; it has
-    at least 2 points of 100 more restored scenes right; and outside the hole neither changed anything at all.
+    Verdict: two parts. The tuned one's jump at the seam is nearer to the true picture's, by more than a tenth; and it
+    has at least 2 points of 100 more restored scenes right. (That nothing changes outside the hole is no finding: both
+    put the known part back at the end. The number is shown as a check.)
     """
     found = {
         "masking a plain model": of_zoo(arms, GLIDE, "painting", edits),
@@ -129,11 +138,7 @@ def measure_painting(arms: Arms) -> Finding:
     }
     numbers = {f"{name}: {label}": Number(one[key]) for name, one in found.items() for key, label in labels.items()}
     plain, tuned = found.values()
-    kept = (
-        tuned["seam"] < 0.9 * plain["seam"],
-        tuned["restored"] >= plain["restored"] + 0.02,
-        plain["outside"] == 0 and tuned["outside"] == 0,
-    )
+    kept = tuned["seam"] < 0.9 * plain["seam"], tuned["restored"] >= plain["restored"] + 0.02
     why = "; ".join(
         f"{name}: seam off by {one['seam']:.3g}, {one['restored']:.1%} of the halves restored right, "
         f"{one['recoloured']:.1%} recoloured as asked for, largest change outside {one['outside']:g}"
@@ -152,7 +157,7 @@ def measure_original(arms: Arms) -> Finding:
     """Combinations that training never showed, and how near the pictures come to a training picture.
 
     Verdict: two parts. Of captions with something held out at least 70% are right as a whole; and the median distance
-    of drawn pictures to the nearest training picture is at least 0.9 times that of real test pictures.
+    of drawn pictures to the nearest of all training pictures is at least 0.9 times that of real test pictures.
     """
     found = of_zoo(arms, GLIDE, "original", originality)
     numbers = {
@@ -163,7 +168,7 @@ def measure_original(arms: Arms) -> Finding:
     kept = found["held"] >= 0.7, found["near"] >= 0.9 * found["near_real"]
     why = (
         f"{found['held']:.1%} of captions with a held-out combination come out right, {found['seen']:.1%} of others; "
-        f"the nearest of {2 * REAL:,} training pictures is {found['near']:.3f} away (median), from a real test picture "
+        f"the nearest of {COUNT:,} training pictures is {found['near']:.3f} away (median), from a real test picture "
         f"{found['near_real']:.3f}"
     )
     return Finding(numbers, verdict(*kept), why)
@@ -178,8 +183,19 @@ def originality(system) -> Numbers:
         found[name] = caption_accuracy(captions, pictures).whole
         found[f"{name}_real"] = caption_accuracy(captions, real(SAMPLES, split)).whole
         if split == "test":
-            ours, theirs = (nearest(x, real(2 * REAL, "train")).distance.median() for x in (pictures, real(SAMPLES)))
-            found |= {"near": ours.item(), "near_real": theirs.item()}
+            ours, theirs = from_training(torch.cat([pictures, real(SAMPLES)])).split(SAMPLES)
+            found |= {"near": ours.median().item(), "near_real": theirs.median().item()}
+    return found
+
+
+def from_training(pictures: Pictures) -> Float[Tensor, "n"]:
+    """How far each picture is from the nearest training picture: all are drawn once more, a part at a time.
+
+    A sample of them would not do: a copy of one that is not in it would not be noticed.
+    """
+    data, found = Scenes(list, size=SIDE, count=COUNT), torch.full((len(pictures),), torch.inf)
+    for part in torch.arange(COUNT).split(PART):
+        found = found.minimum(nearest(pictures, data.pictures(part)).distance)
     return found
 
 
