@@ -6,7 +6,7 @@ import torch
 from edu_diffusion.systems.adm import ADM
 from edu_diffusion.zoo.claims import adm, guidance, improved
 from edu_diffusion.zoo.claims.arms import Arm
-from edu_diffusion.zoo.claims.core import DOES_NOT, HOLDS, IN_PART, Arms
+from edu_diffusion.zoo.claims.core import DOES_NOT, HOLDS, IN_PART, Arms, Number
 from edu_diffusion.zoo.families import training_compute
 from edu_diffusion.zoo.measure import each_class
 
@@ -33,12 +33,15 @@ class TestImproved:
         given(improved, monkeypatch, numbers)
         assert improved.measure_cosine(Arms()).verdict == says
 
-    @pytest.mark.parametrize(("few", "fifty", "says"), [(9, 4, HOLDS), (30, 4, IN_PART), (30, 6, DOES_NOT)])
-    def test_learned_variance(self, monkeypatch, few, fifty, says):
+    @pytest.mark.parametrize(
+        "few, fifty, fixed, says",
+        [(9, 4, 6, HOLDS), (30, 4, 6, IN_PART), (9, 4, 20, IN_PART), (30, 6, 6, IN_PART), (30, 6, 20, DOES_NOT)],
+    )
+    def test_learned_variance(self, monkeypatch, few, fifty, fixed, says):
         def numbers(entry, what):
             name, steps = what.rsplit("-", 1)
             learned = {5: 40, 10: few, 25: few, 50: fifty}.get(int(steps), 4)
-            return {"fd": learned if name == "learned" else 20, "floor": 0.7}
+            return {"fd": learned if name == "learned" else fixed if steps == "250" else 20, "floor": 0.7}
 
         given(improved, monkeypatch, numbers)
         assert improved.measure_variance(Arms()).verdict == says
@@ -48,12 +51,21 @@ class TestImproved:
         generator, mean = torch.Generator().manual_seed(0), torch.full((50,), 0.5, dtype=torch.float64)
 
         def gradient(system, net, times, x0, rng):
-            return mean + 3 / 16**0.5 * torch.randn(50, generator=generator, dtype=torch.float64)
+            std = 3 if isinstance(times, improved.UniformTimes) else 1
+            return mean + std / 16**0.5 * torch.randn(50, generator=generator, dtype=torch.float64)
 
         monkeypatch.setattr(improved, "bound_gradient", gradient)
-        system = improved.improved(improved.cosine())
-        found = improved.noise_scale(system, improved.UniformTimes, batches=400, batch=16)
-        assert found == pytest.approx(50 * 9 / (50 * 0.25), rel=0.05)
+        monkeypatch.setattr(improved, "learn_losses", lambda *arguments: None)
+        found = improved.noise_scales(improved.improved(improved.cosine()), batches=400, batch=16)
+        assert found["uniform"] == pytest.approx(50 * 9 / (50 * 0.25), rel=0.05)
+        assert found["loss-aware"] == pytest.approx(50 / (50 * 0.25), rel=0.05)
+
+    @pytest.mark.parametrize("noise, bits, says", [(4, 3, HOLDS), (1, 3, IN_PART), (4, 4, IN_PART), (1, 4, DOES_NOT)])
+    def test_importance(self, monkeypatch, noise, bits, says):
+        given(improved, monkeypatch, lambda entry, what: {"uniform": noise, "loss-aware": 1})
+        arms = {"cosine-vlb": Number(4.0), "cosine-vlb-aware": Number(float(bits))}
+        monkeypatch.setattr(improved, "measured", lambda _, name, build: {"bits": arms[name], "fd": Number(20.0)})
+        assert improved.measure_importance(Arms()).verdict == says
 
 
 class TestADM:

@@ -200,7 +200,7 @@ class TestVerdicts:
         "bound, bits, says", [(40, 3.5, HOLDS), (40, 4.1, IN_PART), (19, 3.5, IN_PART), (19, 4.1, DOES_NOT)]
     )
     def test_simple_against_the_bound(self, bound, bits, says):
-        vlb = ("linear-vlb", "cosine-vlb")
+        vlb = ("linear-vlb-aware", "cosine-vlb-aware")
         arms = StoredArms(dict.fromkeys(vlb, bound), dict.fromkeys(vlb, bits))
         found = improved.measure_losses(arms)
         assert found.verdict == says and len(found.numbers) == 12
