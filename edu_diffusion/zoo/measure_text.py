@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import mean
 
 import torch
 from jaxtyping import Float
@@ -157,10 +158,12 @@ def preferred(own: Float[Tensor, "n"], wrong: Float[Tensor, "n"]) -> float:
 
 def languages(clip: ClipRecipe, samples: int = SAMPLES) -> tuple[float, float]:
     """The mean cosine of English captions with their Chinese translations, and with those of other scenes."""
-    given = groups(min(samples, AMONG), min(samples, AMONG))[0]
-    like = read(clip, given) @ read(clip, given, "zh").T
-    same = like.diagonal().mean()
-    return same.item(), ((like.sum() - like.trace()) / (like.numel() - len(like))).item()
+    same, other = [], []
+    for group in groups(samples, min(samples, AMONG)):
+        like = read(clip, group) @ read(clip, group, "zh").T
+        same.append(like.diagonal().mean().item())
+        other.append(((like.sum() - like.trace()) / (like.numel() - len(like))).item())
+    return mean(same), mean(other)
 
 
 def measure_clip(system: ClipRecipe, seed: int = 0, samples: int = SAMPLES) -> dict[str, Measured]:

@@ -41,8 +41,9 @@ def measure_guidance(arms: Arms) -> Finding:
     is wanted.
 
     Verdict: three parts. At the scale where each has most whole captions right, classifier-free guidance has at least
-    2 points of 100 more than guidance by the noised CLIP; and its FD there is lower. Where the network is told nothing,
-    the noised CLIP gets at least 5 points of 100 more attributes right than the clean one, each at its best scale.
+    2 points of 100 more than guidance by the noised CLIP; and its FD there is lower, by more than a tenth. Where the
+    network is told nothing, the noised CLIP gets at least 5 points of 100 more attributes right than the clean one,
+    each at its best scale.
     """
     free = {s: of_zoo(arms, GLIDE, f"free-{s:g}", lambda m, s=s: at_scale(m, s)) for s in SCALES}
     numbers = rows("classifier-free", free)
@@ -55,11 +56,12 @@ def measure_guidance(arms: Arms) -> Finding:
                 for s in CLIP_SCALES
             }
             numbers |= rows(name if told else f"{name}, network told nothing", guided[name, told])
-    ours, theirs = best(free, "whole"), best(guided["noised CLIP", True], "whole")
+    # Without any guidance both are the same, and either may choose that.
+    ours, theirs = best(free, "whole"), best({0.0: free[1.0]} | guided["noised CLIP", True], "whole")
     noised, clean = (best(guided[name, False], "attributes") for name in CLIPS)
     kept = (
         ours["whole"] >= theirs["whole"] + 0.02,
-        ours["fd"] < theirs["fd"],
+        ours["fd"] < 0.9 * theirs["fd"],
         noised["attributes"] >= clean["attributes"] + 0.05,
     )
     why = (
