@@ -180,7 +180,7 @@ ETA = Exercise(
         ),
         Mistake(
             "you faded from eps to z on a straight line. Two independent noises add in their variances, and at eta = 1 "
-            "most of eps must still be there.",
+            "a part of eps must still be there.",
             lambda x_t, eps, t, s, eta, z: _signal(s) * _x0(x_t, eps, t) + _noise(s) * ((1 - eta) * eps + eta * z),
         ),
         Mistake(

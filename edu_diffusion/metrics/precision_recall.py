@@ -50,7 +50,7 @@ def precision_recall(*, generated: Float[Tensor, "n f"], real: Float[Tensor, "m 
     sets go by name, because swapping them would swap the two numbers.
 
     Raises: ValueError for features that are not finite or differ in length, or sets of no more than k.
-    Source: Kynkäänniemi et al. 2019, arXiv:1904.06991, eq. 1 to 3; k = 3 as there.
+    Source: Kynkäänniemi et al. 2019, arXiv:1904.06991, eq. 1 and 2; k = 3 as there.
     """
     check_features(generated, real, least=k + 1)
     precision = manifold(real, k).contains(generated).float().mean().item()

@@ -16,7 +16,7 @@ def zeroed(layer: nn.Module) -> nn.Module:
 
 
 def sinusoid(t: Float[Tensor, "b"], width: int, longest: float = 10_000.0) -> Float[Tensor, "b width"]:
-    """Cosines and sines of t at width / 2 frequencies, from 1 down to 1 / longest, in radians per unit of t.
+    """Cosines and sines of t at width / 2 frequencies, from 1 down towards 1 / longest, in radians per unit of t.
 
     t is in the units the network was trained with: here 0..T, not 0..1.
 

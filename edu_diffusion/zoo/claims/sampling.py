@@ -21,8 +21,9 @@ ORDER_COUNTS = (20, 40, 80)
 def measure_steps(arms: Arms) -> Finding:
     """FD against the number of steps for three rules, and the rules' order of convergence on an exact denoiser.
 
-    Verdict: three parts. DDIM with 50 steps comes within a tenth of DDIM with 1000. With 20 steps DDIM has a lower FD
-    than ancestral sampling, by more than a tenth. The measured orders are within 0.3 of 1 (DDIM) and 2 (DPM-Solver++).
+    Verdict: three parts. DDIM with 50 steps comes within a fifth of DDIM with 1000 (in the paper: a sixth). With 20
+    steps DDIM has a lower FD than ancestral sampling, by more than a tenth. The measured orders are within 0.3 of 1
+    (DDIM) and 2 (DPM-Solver++).
     """
     found = {
         (rule, n): of_zoo(arms, ENTRY, f"{rule}-{n}", lambda s, rule=rule, n=n: in_steps(s, rule, n))
@@ -33,7 +34,7 @@ def measure_steps(arms: Arms) -> Finding:
     numbers |= {f"{rule}: order of convergence": Number(value) for rule, value in orders.items()}
     value = {key: one["fd"] for key, one in found.items()}
     kept = (
-        value["ddim", 50] <= 1.1 * value["ddim", 1000],
+        value["ddim", 50] <= 1.2 * value["ddim", 1000],
         value["ddim", 20] < 0.9 * value["ancestral", 20],
         abs(orders["ddim"] - 1) < 0.3 and abs(orders["dpm_pp"] - 2) < 0.3,
     )
@@ -80,7 +81,8 @@ CLAIMS = [
         "11",
         f"FD of {SAMPLES:,} samples of {ENTRY} by rule and number of steps; order of convergence on an exact denoiser",
         "DDIM (arXiv:2010.02502), table 1, CIFAR-10: FID 4.67 with 50 steps and 4.04 with 1000, where ancestral steps "
-        "(sigma hat) give 32.72 with 50; DPM-Solver++ (arXiv:2211.01095): second order, good samples in 15 to 20 steps",
+        "give 8.01 with 50 (eta = 1, as here) or 32.72 (sigma hat); DPM-Solver++ (arXiv:2211.01095): second order, good "
+        "samples in 15 to 20 steps",
         measure_steps,
     ),
 ]
