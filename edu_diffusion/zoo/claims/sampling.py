@@ -81,7 +81,7 @@ CLAIMS = [
         "11",
         f"FD of {SAMPLES:,} samples of {ENTRY} by rule and number of steps; order of convergence on an exact denoiser",
         "DDIM (arXiv:2010.02502), table 1, CIFAR-10: FID 4.67 with 50 steps and 4.04 with 1000, where ancestral steps "
-        "give 8.01 with 50 (eta = 1, as here) or 32.72 (sigma hat); DPM-Solver++ (arXiv:2211.01095): second order, good "
+        "give 8.01 with 50 (eta = 1, as here), 32.72 (sigma hat); DPM-Solver++ (arXiv:2211.01095): second order, good "
         "samples in 15 to 20 steps",
         measure_steps,
     ),
