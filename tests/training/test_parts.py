@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from edu_diffusion.training import Ema, Runtime, adamw, pick_runtime
+from edu_diffusion.training import Ema, Runtime, adamw, bare, pick_runtime
 from edu_diffusion.types import Rng
 
 
@@ -23,6 +23,12 @@ class TestRuntime:
         runtime = Runtime(torch.device("cpu"), torch.bfloat16)
         wrapped = runtime.wrap(nn.Linear(3, 2))
         assert wrapped(torch.ones(1, 3)).dtype == torch.float32
+
+    def test_bare_is_the_module_out_of_all_its_wrappers(self):
+        runtime, net = Runtime(torch.device("cpu"), torch.bfloat16), nn.Linear(3, 2)
+        wrapped = runtime.wrap(net)
+        assert wrapped is not net and bare(wrapped) is net
+        assert bare(runtime.wrap(wrapped)) is net and bare(net) is net
 
     @pytest.mark.parametrize("name", ["cuda", "mps"])
     def test_a_device_that_is_not_there_is_refused(self, monkeypatch, name):
