@@ -249,7 +249,7 @@ def families(chosen: argparse.Namespace) -> None:
     from edu_diffusion.zoo import families as table
 
     found = table(chosen.zoo)
-    print(json.dumps([row.to_json() for row in found.rows], indent=2) if chosen.json else found)
+    print(json.dumps(found.to_json(), indent=2) if chosen.json else found)
 
 
 def claims(chosen: argparse.Namespace) -> None:

@@ -287,8 +287,10 @@ def test_a_picture_that_is_not_square_is_refused(run, drawer, tmp_path):
 
 def test_families_as_json_and_as_text(run):
     status, out, _ = run("families", "--json")
-    real, *rows = json.loads(out)
+    found = json.loads(out)
+    real, *rows = found["rows"]
     assert status == 0 and real["model"] == "training set"
+    assert any(card("ddpm-fashion").machine in note for note in found["notes"])
     assert [row["family"] for row in rows] == [
         line.family for line in LINES if line.family in {row["family"] for row in rows}
     ]

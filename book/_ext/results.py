@@ -141,10 +141,11 @@ FAMILY_HEADS = {
 }
 
 
-def families_page(rows: list[dict]) -> str:
-    """All families in one table, real pictures first."""
-    scaled = [row | {"compute": row["compute"] and row["compute"] / 1e15} for row in rows]
-    return table([{head: row[key] for key, head in FAMILY_HEADS.items()} for row in scaled])
+def families_page(found: dict) -> str:
+    """All families in one table, real pictures first, and where their times were counted."""
+    scaled = [row | {"compute": row["compute"] and row["compute"] / 1e15} for row in found["rows"]]
+    rows = table([{head: row[key] for key, head in FAMILY_HEADS.items()} for row in scaled])
+    return "\n\n".join([rows, *found["notes"]])
 
 
 def speed_page(records: list[dict]) -> str:

@@ -48,7 +48,7 @@ class Family:
     """One family's numbers. `compute` is that of its training, in floating-point operations; `seconds` are a picture's.
 
     `nearest` is the median distance to the nearest training picture, root mean square over pixels. What was not
-    measured is None.
+    measured is None. `trained_on` and `timed_on` are the machines on which the minutes and the seconds were counted.
     """
 
     family: str
@@ -63,6 +63,8 @@ class Family:
     minutes: float | None = None
     seconds: float | None = None
     samples: int | None = None
+    trained_on: str = ""
+    timed_on: str = ""
 
     def to_json(self) -> dict:
         """A plain dictionary."""
@@ -101,14 +103,34 @@ class Families:
         ]
         return [[head for head, _ in COLUMNS.values()], *shown]
 
+    def notes(self) -> list[str]:
+        """Where the minutes and the seconds were counted: only those of one machine can be compared."""
+        kinds = {"Training minutes": "trained_on", "Seconds a picture": "timed_on"}
+        return [f"{what} were counted on {self._by_machine(field)}." for what, field in kinds.items()]
+
+    def _by_machine(self, field: str) -> str:
+        families: dict[str, list[str]] = {}
+        for row in self.rows:
+            if machine := getattr(row, field):
+                families.setdefault(machine, []).append(row.family)
+        if len(families) == 1:
+            return next(iter(families))
+        return "; and on ".join(f"{machine}: {' / '.join(names)}" for machine, names in families.items())
+
+    def to_json(self) -> dict:
+        """A plain dictionary: the rows, and the notes below them."""
+        return {"rows": [row.to_json() for row in self.rows], "notes": self.notes()}
+
     def __repr__(self) -> str:
-        return "\n".join("  ".join(cell or "-" for cell in row) for row in self.cells())
+        lines = ["  ".join(cell or "-" for cell in row) for row in self.cells()]
+        return "\n".join([*lines, *self.notes()])
 
     def _repr_html_(self) -> str:
         heads, *rows = self.cells()
         head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
         body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes())
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
 
 
 def families(folder: Path = HERE) -> Families:
@@ -138,6 +160,8 @@ def row(line: Line, folder: Path) -> Family:
         minutes=sum(one.minutes for one in cards),
         seconds=None if seconds is None else seconds.value,
         samples=results[f"{line.prefix}fd"].samples,
+        trained_on="; ".join(sorted({one.machine for one in cards})),
+        timed_on="" if seconds is None else seconds.unit.split(" on ", 1)[1],
     )
 
 

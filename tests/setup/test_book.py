@@ -120,9 +120,10 @@ def test_a_claim_becomes_a_section_and_a_line_of_the_overview():
 def test_the_families_become_one_table():
     real = dict.fromkeys(results.FAMILY_HEADS) | {"family": "real pictures", "fd": 0.104, "samples": 10_000}
     row = real | {"family": "DDPM", "fd": 4.25, "compute": 2.5e15, "parameters": 1_000_000}
-    page = results.families_page([real, row])
+    page = results.families_page({"rows": [real, row], "notes": ["Seconds a picture were counted on a CPU."]})
     assert "| family | FD | parameters | training (petaFLOP) | samples |" in page
     assert "| real pictures | 0.104 |" in page and "| DDPM | 4.25 | 1,000,000 | 2.5 | 10,000 |" in page
+    assert page.endswith("\n\nSeconds a picture were counted on a CPU.")
 
 
 def test_a_benchmark_becomes_a_section():
