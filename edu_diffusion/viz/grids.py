@@ -102,7 +102,7 @@ def _draw(pixels: np.ndarray, columns: int, scale: int, alt: str, under=None, le
     """Place images row by row on white, with what labels there are, at `DENSITY` stored pixels for a page pixel."""
     n, h, w = pixels.shape[:3]
     zoom, gap, line = scale * DENSITY, _GAP * DENSITY, round(1.4 * _FONT * DENSITY)
-    margin = max((_width_of(text) for text in left), default=0) + (3 * gap if left else 0)
+    margin = max((_width_of(text) for text in left), default=0) + (4 * gap if left else 0)  # a gap before, three behind
     head, foot = (line if top is not None else 0), (line if under is not None else 0)
     step_x, step_y = w * zoom + gap, h * zoom + gap + foot
     size = (margin + columns * step_x - gap, head + -(-n // columns) * step_y - gap)
