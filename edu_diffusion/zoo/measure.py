@@ -12,7 +12,7 @@ from torch import Tensor
 
 from edu_diffusion.data import fashion
 from edu_diffusion.diffusion import ClipX0, Rule, bits_per_dim, ddim, generate
-from edu_diffusion.metrics import Measured, extract, frechet_distance, nearest, precision_recall, real_floor
+from edu_diffusion.metrics import Measured, extract, frechet_distance, nearest, precision_recall
 from edu_diffusion.systems.adm import ADM, NoisyClassifier
 from edu_diffusion.systems.classifier import ClassifierRecipe, accuracy
 from edu_diffusion.systems.classifier_free import ClassifierFreeADM
@@ -59,6 +59,18 @@ def real_features(split: str) -> Tensor:
     return features(fashion(split).x)
 
 
+@cache
+def drawn_features(count: int, seed: int = 0) -> Tensor:
+    """The same of `count` training pictures, drawn by the seed: samples as good as can be, which set the floors.
+
+    Raises: ValueError if there are fewer.
+    """
+    pictures = fashion("train").x
+    if count > len(pictures):
+        raise ValueError(f"a floor at {count} samples needs as many real pictures, got {len(pictures)}: ask for fewer")
+    return features(pictures[torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))[:count]])
+
+
 def features(images: Tensor) -> Tensor:
     """The zoo classifier's 128 features of pictures in [-1, 1]."""
     net = fashion_classifier()
@@ -81,7 +93,7 @@ def entropy(classes: Int[Tensor, "n"]) -> float:
 
 def fd(images: Tensor, seed: int) -> Measured:
     """The Frechet distance of samples to the test set, with the floor of as many training pictures."""
-    floor = real_floor(real_features("train"), real_features("test"), len(images))
+    floor = frechet_distance(drawn_features(len(images)), real_features("test"))
     value = frechet_distance(features(images), real_features("test"))
     return Measured("Fréchet distance", value, len(images), seed, floor=floor)
 
@@ -190,10 +202,9 @@ def quality(images: Tensor, seed: int, wanted: Int[Tensor, "n"] | None = None) -
     `wanted` is the class that was asked for, of each picture; how often it came is measured too.
     """
     samples, made = len(images), features(images)
-    real, test = real_features("train"), real_features("test")
-    chosen = torch.randperm(len(real), generator=torch.Generator().manual_seed(seed))[:samples]
+    test = real_features("test")
     ours = precision_recall(generated=made, real=test)
-    floor = precision_recall(generated=real[chosen], real=test)
+    floor = precision_recall(generated=drawn_features(samples, seed), real=test)
     classes, real_classes = named(made), named(test)
     evenness, real_evenness = entropy(classes), entropy(real_classes)
     found = {

@@ -5,7 +5,7 @@ import torch
 
 from edu_diffusion.data import LabelledImages, fashion
 from edu_diffusion.diffusion import FIXED_SMALL, X0, Denoiser, cosine, linear, simple_loss
-from edu_diffusion.metrics import Measured
+from edu_diffusion.metrics import Measured, real_floor
 from edu_diffusion.systems.adm import ADM
 from edu_diffusion.systems.improved_ddpm import ImprovedDDPM, improved_unet
 from edu_diffusion.zoo import measure
@@ -21,8 +21,10 @@ def few(monkeypatch):
 
     monkeypatch.setattr(measure, "fashion", part)
     measure.real_features.cache_clear()
+    measure.drawn_features.cache_clear()
     yield part
     measure.real_features.cache_clear()
+    measure.drawn_features.cache_clear()
 
 
 def constant(value: float) -> Denoiser:
@@ -49,6 +51,16 @@ def test_fd_of_real_pictures_is_the_floor(few):
     assert train.samples == 300 and train.value == pytest.approx(train.floor, rel=1e-4)
     grey = measure.fd(torch.zeros(200, 1, 28, 28) - 0.5, seed=0)
     assert grey.value > 5 * grey.floor
+
+
+def test_the_floor_is_that_of_pictures_drawn_by_the_seed(few):
+    one, other = measure.drawn_features(100), measure.drawn_features(100, seed=1)
+    assert len(one) == 100 and one.equal(measure.drawn_features(100)) and not one.equal(other)
+    assert real_floor(measure.real_features("train"), measure.real_features("test"), 200) == pytest.approx(
+        measure.fd(few("test").x[:200], seed=0).floor, rel=1e-3
+    )
+    with pytest.raises(ValueError, match="as many real pictures, got 300"):
+        measure.drawn_features(301)
 
 
 def test_a_denoiser_s_results_name_their_floor(few):

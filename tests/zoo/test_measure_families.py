@@ -34,8 +34,10 @@ def few(monkeypatch):
     for room in (measure, measure_families):
         monkeypatch.setattr(room, "fashion", part)
     measure.real_features.cache_clear()
+    measure.drawn_features.cache_clear()
     yield part
     measure.real_features.cache_clear()
+    measure.drawn_features.cache_clear()
 
 
 @pytest.fixture
