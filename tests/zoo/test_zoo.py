@@ -14,10 +14,15 @@ WITHOUT_FLOOR = ("accuracy", "time a picture", "variational bound", "of it, the 
 TRAINED = [name for name in ENTRIES if card_path(name).exists()]
 
 # Each leaves with its weights.
-WAITING = {entry.name for entry in SCENES} - {"clip-scenes"} | {
-    f"{family}-fashion" for family in ("mae", "vae", "vqvae", "vq-prior")
-}
-UNMEASURED = {"cfg-fashion", "clip-scenes", "ae-fashion", "dae-fashion"}  # trained; each leaves with its results
+WAITING = {entry.name for entry in SCENES} - {"clip-scenes"} | {f"{family}-fashion" for family in ("mae", "vae")}
+UNMEASURED = {
+    "cfg-fashion",
+    "clip-scenes",
+    "ae-fashion",
+    "dae-fashion",
+    "vqvae-fashion",
+    "vq-prior-fashion",
+}  # trained; each leaves with its results
 
 
 def test_every_entry_is_trained_but_those_that_wait():
