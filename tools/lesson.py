@@ -5,7 +5,7 @@ The text of a lesson is `notebooks/sources/NN_name.md` (MyST, the reviewable for
 
     python tools/lesson.py build 09     execute the text in full mode and write the notebook   (make execute NB=09)
     python tools/lesson.py build 09 --fast --out /some/folder/draft.ipynb     a quick try: fast mode, written elsewhere
-    python tools/lesson.py prose 09     only words were changed in the text: take them over, the outputs stay
+    python tools/lesson.py prose 09     only words and alt texts were changed: take them over, the outputs stay
     python tools/lesson.py text 09      write the text again from a notebook that was edited in JupyterLab
     python tools/lesson.py results      something was measured again: show it in the cells `claim("...")`, `card("...")`
                                         and `families()`
@@ -32,6 +32,7 @@ from nbclient.exceptions import CellExecutionError
 
 import address
 import lesson_checks
+import lesson_words
 
 NOTEBOOKS = address.ROOT / "notebooks"
 HOURS_PER_CELL = 2
@@ -123,21 +124,15 @@ def write_text(number: str) -> None:
     save(NOTEBOOKS / "sources" / f"{path.stem}.md", jupytext.writes(notebook, fmt="md:myst"))
 
 
-def prose(number: str) -> None:
-    """Take over the Markdown of lesson `number`; the code cells, which must be the same as ever, keep their outputs."""
-    source, path = find(number, "md"), find(number, "ipynb")
-    fresh, old = read_text(source), nbformat.read(path, as_version=4)
-    executed = [cell for cell in old.cells if cell.cell_type == "code"]
-    code = [i for i, cell in enumerate(fresh.cells) if cell.cell_type == "code"]
-    same = [(c.source, c.metadata) for c in executed] == [
-        (fresh.cells[i].source, fresh.cells[i].metadata) for i in code
-    ]
-    if not same:
-        sys.exit(f"{source.stem}: code was changed too, so it must be executed: run `make execute NB={number}`")
-    for i, cell in zip(code, executed, strict=True):
-        fresh.cells[i] = cell | {"id": fresh.cells[i].id}
-    save(path, nbformat.writes(nbformat.from_dict(old | {"cells": fresh.cells})) + "\n")
-    print(f"{path.name}: words taken over")
+def prose(number: str, executed: Path | None) -> None:
+    """Take over the words of lesson `number`; the outputs stay those of its notebook, or of the one given."""
+    source, path = find(number, "md"), executed or find(number, "ipynb")
+    try:
+        notebook = lesson_words.reworded(nbformat.read(path, as_version=4), read_text(source))
+    except ValueError as error:
+        sys.exit(f"{source.stem}: {error}. So it must be executed: run `make execute NB={number}`")
+    save(NOTEBOOKS / f"{source.stem}.ipynb", nbformat.writes(notebook) + "\n")
+    print(f"{source.stem}: words taken over")
 
 
 def results(number: str | None) -> None:
@@ -172,6 +167,7 @@ def main() -> None:
         "--fast", action="store_true", help="fast mode (needs --out: full-mode outputs are what is kept)"
     )
     parser.add_argument("--out", type=Path, help="write the notebook here and not into notebooks/")
+    parser.add_argument("--executed", type=Path, help="prose: take the outputs of this notebook, one of the same code")
     args = parser.parse_args()
     if args.command in ("build", "prose", "text") and args.number is None:
         parser.error(f"{args.command} needs the lesson's number, for example: {args.command} 09")
@@ -183,7 +179,7 @@ def main() -> None:
         case "text":
             write_text(args.number)
         case "prose":
-            prose(args.number)
+            prose(args.number, args.executed)
         case "results":
             results(args.number)
         case "check":
