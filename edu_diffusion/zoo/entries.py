@@ -118,7 +118,7 @@ ENTRIES = {
             "improved-fashion",
             "improved DDPM, a larger network: cosine schedule, learned variance, hybrid loss",
             lambda: ImprovedDDPM(improved_unet(widths=(64, 128))),
-            Plan(steps=13_000, ema=0.999),
+            Plan(steps=22_000, ema=0.999),
             measure_improved,
         ),
         Entry(

@@ -17,6 +17,7 @@ TRAINED = [name for name in ENTRIES if card_path(name).exists()]
 WAITING = {entry.name for entry in SCENES} - {"clip-scenes"} | {f"{family}-fashion" for family in ("mae", "vae")}
 UNMEASURED = {
     "cfg-fashion",
+    "improved-fashion",
     "clip-scenes",
     "ae-fashion",
     "dae-fashion",
