@@ -15,6 +15,16 @@ def zeroed(layer: nn.Module) -> nn.Module:
     return layer
 
 
+def precise(layer: nn.Module, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """The layer's answer in its weights' own precision, whatever the precision around it.
+
+    For a network's first and last layer: half precision there rounds x_t and the answer, a sampler at high noise makes
+    much of small errors, and the layers between average theirs.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        return layer(x.to(next(layer.parameters()).dtype))
+
+
 def sinusoid(t: Float[Tensor, "b"], width: int, longest: float = 10_000.0) -> Float[Tensor, "b width"]:
     """Cosines and sines of t at width / 2 frequencies, from 1 down towards 1 / longest, in radians per unit of t.
 

@@ -16,6 +16,7 @@ from edu_diffusion.nets.layers import (
     TimeEmbedding,
     Up,
     group_norm,
+    precise,
     zeroed,
 )
 from edu_diffusion.types import Cond
@@ -164,7 +165,7 @@ class UNet(nn.Module):
         embedding = F.silu(self._embed(t, cond))
         if cond.spatial is not None:
             x_t = torch.cat([x_t, cond.spatial], dim=1)
-        h = self.enter(F.pixel_unshuffle(x_t, self.patch))
+        h = precise(self.enter, F.pixel_unshuffle(x_t, self.patch))
         seen, sizes = [], []
         for part in self.down:
             if isinstance(part, Stage):
@@ -181,7 +182,7 @@ class UNet(nn.Module):
                 h = part(h, embedding, cond)
             else:
                 h = part(h, embedding, sizes.pop())
-        return F.pixel_shuffle(self.leave(h), self.patch)
+        return F.pixel_shuffle(precise(self.leave, h), self.patch)
 
     def _embed(self, t: Float[Tensor, "b"], cond: Cond) -> Float[Tensor, "b e"]:
         embedding = t.new_zeros(len(t), self.embedding) if self.embed_time is None else self.embed_time(t)

@@ -35,6 +35,18 @@ class TestUNet:
     def test_it_may_put_out_more_channels(self):
         assert UNet(1, 2, **SMALL)(normal(2, 1, 8, 8), torch.ones(2)).shape == (2, 2, 8, 8)
 
+    def test_half_precision_rounds_neither_what_comes_in_nor_what_goes_out(self):
+        net, kinds = stirred(UNet(1, **SMALL)), {}
+        parts = {"first": net.enter, "last": net.leave, "between": net.middle.block}
+        for name, part in parts.items():
+            part.register_forward_hook(
+                lambda _, given, out, name=name: kinds.update({name: (given[0].dtype, out.dtype)})
+            )
+        with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+            out = net(normal(2, 1, 8, 8), torch.ones(2))
+        assert out.dtype == torch.float32 and kinds["first"] == kinds["last"] == (torch.float32, torch.float32)
+        assert kinds["between"][1] == torch.bfloat16
+
     def test_it_starts_by_predicting_nothing(self):
         assert UNet(1, **SMALL)(normal(2, 1, 8, 8), torch.ones(2)).abs().max() == 0
 
