@@ -9,7 +9,7 @@ from edu_diffusion.data import Batches
 from edu_diffusion.diffusion import LossAwareTimes, linear
 from edu_diffusion.nets import UNet
 from edu_diffusion.systems.ddpm import DDPM
-from edu_diffusion.training import adamw, pick_runtime, process, train
+from edu_diffusion.training import Runtime, adamw, process, train
 
 
 def flat(net):
@@ -24,7 +24,8 @@ net, start = recipe.net, flat(recipe.net).clone()
 pictures = torch.rand(32, 1, 8, 8, generator=torch.Generator().manual_seed(1)) * 2 - 1
 data = Batches(pictures, 8, seed=2, rank=here.rank, world=here.world)
 optimiser = {"net": adamw(net.parameters(), 1e-3, warmup=1)}
-for log in train(recipe, data, optimiser, steps=6, runtime=pick_runtime("cpu"), log_every=6):
+runtime = Runtime(torch.device("cpu"))  # float32 on every machine: half precision would hide what is compared
+for log in train(recipe, data, optimiser, steps=6, runtime=runtime, log_every=6):
     loss = log.metrics["loss"]
 found = {"weights": flat(net), "start": start, "world": here.world, "loss": loss}
 torch.save(found | {"losses": recipe.memory["times"].losses}, f"{sys.argv[1]}.{here.rank}.pt")
