@@ -2,19 +2,9 @@
 
 import ast
 import html
-import json
-from collections.abc import Callable
+from typing import Any
 
 import nbformat
-
-# How a string of a cell may stand in the outputs.
-FORMS: tuple[Callable[[str], str], ...] = (
-    lambda text: text,
-    html.escape,
-    lambda text: html.escape(text, quote=False),
-    lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
-    lambda text: repr(text)[1:-1],
-)
 
 
 def reworded(executed: nbformat.NotebookNode, fresh: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -30,10 +20,11 @@ def reworded(executed: nbformat.NotebookNode, fresh: nbformat.NotebookNode) -> n
         raise ValueError("a code cell was added or removed")
     changes = [change for pair in zip(old, new, strict=True) for change in _changes(*pair)]
     kept = {"outputs": [cell.outputs for cell in old], "metadata": executed.metadata}
-    text = json.dumps(kept, ensure_ascii=False)
     for before, after in changes:
-        text = _exchanged(text, before, after)
-    kept = json.loads(text)
+        exchanged = _exchanged(kept, before, after)
+        if len(before.split()) < 3 or exchanged == kept:
+            raise ValueError(f"the string {before!r} was changed, and the outputs do not repeat it as a sentence")
+        kept = exchanged
     for cell, outputs, was in zip(new, kept["outputs"], old, strict=True):
         cell.outputs, cell.execution_count = nbformat.from_dict(outputs), was.execution_count
     return nbformat.from_dict(executed | {"metadata": kept["metadata"], "cells": fresh.cells})
@@ -52,15 +43,16 @@ def _changes(old: nbformat.NotebookNode, new: nbformat.NotebookNode) -> list[tup
     return [(before, after) for before, after in zip(*texts, strict=True) if before != after]
 
 
-def _exchanged(text: str, before: str, after: str) -> str:
-    """JSON text with one sentence in place of another, in every form in which it stands there."""
-    found = {json.dumps(form(before), ensure_ascii=False)[1:-1]: form for form in FORMS}
-    found = {old: form for old, form in found.items() if old in text}
-    if len(before.split()) < 3 or not found:
-        raise ValueError(f"the string {before!r} was changed, and the outputs do not repeat it as a sentence")
-    for old, form in found.items():
-        text = text.replace(old, json.dumps(form(after), ensure_ascii=False)[1:-1])
-    return text
+def _exchanged(value: Any, before: str, after: str) -> Any:
+    """The same with one sentence in place of another in every text of it; in HTML it stands escaped."""
+    if isinstance(value, str):
+        written = html.escape if "<" in value else str
+        return value.replace(written(before), written(after))
+    if isinstance(value, dict):
+        return {key: _exchanged(inner, before, after) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_exchanged(inner, before, after) for inner in value]
+    return value
 
 
 def _strings(tree: ast.AST) -> list[ast.Constant]:

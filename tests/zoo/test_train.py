@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from edu_diffusion.data import checksum
-from edu_diffusion.training import Checkpoint
+from edu_diffusion.training import Checkpoint, pick_runtime
 from edu_diffusion.zoo import card, load
 from edu_diffusion.zoo.store import card_path, weights_path
 from edu_diffusion.zoo.train import train_entry
@@ -37,6 +37,7 @@ def test_the_system_loaded_has_the_averaged_weights(tiny, tmp_path):
     kept = {key.removeprefix("module."): value.half().float() for key, value in state.items() if key != "n_averaged"}
     ours = tiny_ddpm()
     ours.net.load_state_dict(kept)
+    ours.modules["net"] = pick_runtime("cpu").wrap(ours.net.eval())  # in half precision where the loaded one is
     loaded = load("tiny", "cpu", tmp_path)
     assert not loaded.net.training and not any(p.requires_grad for p in loaded.net.parameters())
     assert torch.allclose(x0(loaded), x0(ours), atol=1e-4)
