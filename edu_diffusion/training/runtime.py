@@ -60,7 +60,7 @@ class Runtime:
 
 
 class Autocast(nn.Module):
-    """A module that runs under its runtime's autocast and answers in float32."""
+    """A module that runs under its runtime's autocast and answers in float32; its parts are those of the module."""
 
     def __init__(self, module: nn.Module, runtime: Runtime):
         super().__init__()
@@ -70,6 +70,14 @@ class Autocast(nn.Module):
         """The module's answer."""
         with self.runtime.autocast():
             return self.module(*inputs, **options).float()
+
+    def __getattr__(self, name: str):
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "module":  # not there yet
+                raise
+            return getattr(self.module, name)
 
 
 def bare(module: nn.Module) -> nn.Module:

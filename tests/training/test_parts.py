@@ -91,3 +91,12 @@ class TestRng:
         first = rng.uniform(3)
         rng.load_state_dict(state)
         assert torch.equal(rng.uniform(3), first)
+
+
+def test_the_parts_of_a_wrapped_module_are_reached_as_on_any_machine():
+    block = nn.ModuleDict({"inner": nn.Linear(2, 3)})
+    wrapped = Runtime(torch.device("cpu"), torch.bfloat16).wrap(block)
+    assert wrapped is not block and wrapped.module is block
+    assert wrapped.keys() == block.keys() and wrapped.training
+    with pytest.raises(AttributeError, match="no attribute 'middle'"):
+        _ = wrapped.middle
