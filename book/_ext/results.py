@@ -95,7 +95,7 @@ def claims_page(claims: list[dict], lessons: dict[str, str]) -> str:
         return "No claim has been measured yet."
     overview = [
         {
-            "claim": f"[{claim['id']}](#{claim['id']})",
+            "claim": f"[{claim['id']}](#claim-{claim['id']})",
             "lesson": link(claim["lesson"], lessons),
             "verdict": claim["verdict"],
             "what was compared": claim["what"].split(" (each arm:")[0],
@@ -118,7 +118,7 @@ def claim_section(claim: dict, lessons: dict[str, str]) -> str:
         {"result": name, "value": with_spread(row), "real data, or floor": row.get("floor"), "seeds": row["seeds"]}
         for name, row in claim["numbers"].items()
     ]
-    return f"({claim['id']})=\n## {claim['id']}\n\n{facts(texts)}\n\n{table(rows)}"
+    return f"(claim-{claim['id']})=\n## {claim['id']}\n\n{facts(texts)}\n\n{table(rows)}"
 
 
 def link(lesson: str, lessons: dict[str, str]) -> str:

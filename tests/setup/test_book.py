@@ -112,7 +112,7 @@ def test_a_zoo_entry_becomes_a_section_and_a_line_of_the_overview():
 
 def test_a_claim_becomes_a_section_and_a_line_of_the_overview():
     page = results.claims_page([CLAIM], {"06": "notebooks/06_forward_diffusion.ipynb"})
-    assert "| [fwd](#fwd) | [06](notebooks/06_forward_diffusion.ipynb) | holds | this against that |" in page
+    assert "| [fwd](#claim-fwd) | [06](notebooks/06_forward_diffusion.ipynb) | holds | this against that |" in page
     assert "**holds**: it came out so" in page and "`python -m edu_diffusion evaluate --claim fwd`" in page
     assert "| one | 1 ± 0.1 RMS | 3 |" in page
 
