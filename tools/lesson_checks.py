@@ -114,7 +114,11 @@ def problems(notebook: dict, *, size: int) -> list[str]:
         raises = "raises-exception" in cell["metadata"].get("tags", [])
         for output in cell["outputs"]:
             found += [f"{name_of(i, cell)}: {problem}" for problem in output_problems(output, raises)]
-    found += [f"cell {i}: TODO" for i, cell in enumerate(notebook["cells"]) if "TODO" in cell["source"]]
+    for i, cell in enumerate(notebook["cells"]):
+        if "TODO" in cell["source"]:
+            found.append(f"cell {i}: TODO")
+        if cell["cell_type"] == "markdown" and re.search(r"^%%", cell["source"], re.M):
+            found.append(f"cell {i}: a %% line is no comment in JupyterLab, where every reader sees it")
     if hit := MACHINE_PATH.search(re.sub(r"base64,[A-Za-z0-9+/=]+", "", nbformat.writes(nbformat.from_dict(notebook)))):
         found.append(f"it holds a path of a machine: {hit.group(0)}")
     if size > LARGEST:

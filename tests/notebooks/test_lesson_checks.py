@@ -38,6 +38,14 @@ def test_a_good_notebook_has_no_problem():
     assert found(widget("HTMLModel", value=PICTURE)) == ""
 
 
+def test_what_was_meant_for_writers_is_not_left_in_the_text():
+    nb = notebook()
+    nb.cells.append(new_markdown_cell("The result:\n\n%% look this up"))
+    assert "no comment in JupyterLab" in found(nb)
+    nb.cells[-1].source = "The result: TODO"
+    assert "TODO" in found(nb)
+
+
 def test_a_result_that_was_measured_again_is_an_old_one():
     from edu_diffusion.zoo import claim
 
