@@ -16,8 +16,6 @@ TRAINED = [name for name in ENTRIES if card_path(name).exists()]
 # Each leaves with its weights.
 WAITING = {entry.name for entry in SCENES} - {"clip-scenes"} | {"vae-fashion"}
 UNMEASURED = {
-    "cfg-fashion",
-    "improved-fashion",
     "clip-scenes",
     "ae-fashion",
     "dae-fashion",
