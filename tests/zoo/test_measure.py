@@ -99,14 +99,16 @@ def test_entropy_of_classes():
 
 def test_results_of_a_guided_model_say_so():
     plain = {"fd": Measured("Fréchet distance", 2.0, 10, 0)}
-    found = measure.prefixed("guided by 2", plain)["guided_fd"]
+    found = measure.prefixed("guided", "guided by 2", plain)["guided_fd"]
     assert found.name == "Fréchet distance, guided by 2" and found.value == 2
 
 
 def test_bits_of_an_improved_model_come_with_their_parts(few, monkeypatch):
     torch.manual_seed(0)
     system = ImprovedDDPM(improved_unet(widths=(16, 32), attention=(False, False)), schedule=cosine(20))
-    monkeypatch.setattr(measure, "measure_denoiser", lambda *_: {})
+    plain = {"fd": Measured("Fréchet distance", 2.0, 10, 0)}
+    monkeypatch.setattr(measure, "measure_sampling", lambda *_, rule=None: {} if rule is None else plain)
     found = measure.measure_improved(system, pictures=20)
+    assert found["ancestral_fd"].name.endswith("by ancestral steps with the learned variance")
     assert found["bits"].value > found["bits_last"].value > 0 and found["bits_prior"].value > 0
     assert found["bits"].unit == "bits/dim" and found["bits"].samples == 20
