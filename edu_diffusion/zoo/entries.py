@@ -18,6 +18,7 @@ from edu_diffusion.zoo.entry import Entry, Plan
 from edu_diffusion.zoo.measure import (
     measure_classifier,
     measure_classifier_free,
+    measure_ddpm,
     measure_denoiser,
     measure_generator,
     measure_improved,
@@ -105,14 +106,14 @@ ENTRIES = {
             "DDPM on Fashion-MNIST: linear schedule, predicts eps, simple loss",
             DDPM,
             Plan(steps=10_000),
-            measure_denoiser,
+            measure_ddpm,
         ),
         Entry(
             "ddpm-fashion-cosine",
             "the same with the cosine schedule",
             lambda: DDPM(schedule=cosine()),
             Plan(steps=10_000),
-            measure_denoiser,
+            measure_ddpm,
         ),
         Entry(
             "improved-fashion",

@@ -27,7 +27,7 @@ class TestVerdict:
             def all_seeds(arms, arm):
                 return [{"modes": count, "near": 0.9} for count in modes[arm.name]]
 
-            def of_card(entry):
+            def of_card(entry, prefix=""):
                 i = 0 if entry == gan.GAN_ENTRY else 1
                 numbers = {"recall": recall[i], "precision": 0.8, "fd": 9.0, "compute": compute[i], "parameters": 10}
                 return {key: Number(value) for key, value in numbers.items()}
