@@ -3,6 +3,7 @@
 python -m edu_diffusion families
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from html import escape
@@ -34,11 +35,11 @@ LINES = (
     Line("VAE", "vae-fashion"),
     Line("VQ-VAE with a learned prior", "vq-prior-fashion", beside=("vqvae-fashion",)),
     Line("DDPM", "ddpm-fashion", "ancestral_"),
-    Line("DDPM, by DDIM", "ddpm-fashion"),
+    Line("DDPM", "ddpm-fashion"),
     Line("DDPM, cosine schedule", "ddpm-fashion-cosine", "ancestral_"),
-    Line("DDPM, cosine schedule, by DDIM", "ddpm-fashion-cosine"),
+    Line("DDPM, cosine schedule", "ddpm-fashion-cosine"),
     Line("improved DDPM", "improved-fashion", "ancestral_"),
-    Line("improved DDPM, by DDIM", "improved-fashion"),
+    Line("improved DDPM", "improved-fashion"),
     Line("ADM, told the class", "adm-fashion"),
     Line("ADM with classifier guidance", "noisy-classifier", "guided_", ("adm-fashion",)),
     Line("classifier-free, guidance off", "cfg-fashion"),
@@ -51,7 +52,8 @@ class Family:
     """One family's numbers. `compute` is that of its training, in floating-point operations; `seconds` are a picture's.
 
     `nearest` is the median distance to the nearest training picture, root mean square over pixels. What was not
-    measured is None. `trained_on` and `timed_on` are the machines on which the minutes and the seconds were counted.
+    measured is None. `drawn` says by which steps the pictures were made; `trained_on` and `timed_on` on which machines
+    the minutes and the seconds were counted.
     """
 
     family: str
@@ -66,6 +68,7 @@ class Family:
     minutes: float | None = None
     seconds: float | None = None
     samples: int | None = None
+    drawn: str = ""
     trained_on: str = ""
     timed_on: str = ""
 
@@ -74,10 +77,12 @@ class Family:
         return asdict(self)
 
 
+DRAWN = re.compile(r"s, (.+) in batches of \d+ on (.+)")  # the unit of a time a picture
 MEASURED = ("fd", "precision", "recall", "class_entropy", "nearest")
 COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "family": ("family", str),
     "model": ("model", str),
+    "drawn": ("drawn by", str),
     "fd": ("FD", "{:.2f}".format),
     "precision": ("precision", "{:.3f}".format),
     "recall": ("recall", "{:.3f}".format),
@@ -112,10 +117,10 @@ class Families:
         return [f"{what} were counted on {self._by_machine(field)}." for what, field in kinds.items()]
 
     def _by_machine(self, field: str) -> str:
-        families: dict[str, list[str]] = {}
+        families: dict[str, dict[str, None]] = {}
         for row in self.rows:
             if machine := getattr(row, field):
-                families.setdefault(machine, []).append(row.family)
+                families.setdefault(machine, {})[row.family] = None  # in order, and each once
         if len(families) == 1:
             return next(iter(families))
         return "; and on ".join(f"{machine}: {' / '.join(names)}" for machine, names in families.items())
@@ -154,6 +159,7 @@ def row(line: Line, folder: Path) -> Family:
     results = cards[0].results
     found = {key: results[f"{line.prefix}{key}"].value for key in MEASURED if f"{line.prefix}{key}" in results}
     seconds = results.get(f"{line.prefix}seconds")
+    drawn, timed_on = ("", "") if seconds is None else DRAWN.fullmatch(seconds.unit).groups()
     return Family(
         line.family,
         " + ".join((*line.beside, line.entry)),
@@ -164,7 +170,8 @@ def row(line: Line, folder: Path) -> Family:
         seconds=None if seconds is None else seconds.value,
         samples=results[f"{line.prefix}fd"].samples,
         trained_on="; ".join(sorted({one.machine for one in cards})),
-        timed_on="" if seconds is None else seconds.unit.split(" on ", 1)[1],
+        drawn="" if drawn == "drawn" else drawn,
+        timed_on=timed_on,
     )
 
 

@@ -112,7 +112,7 @@ def measure_ddpm(system, seed: int = 0, samples: int = 10_000) -> dict[str, Meas
 
 def measure_both_ways(system, steps: int, seed: int, samples: int) -> dict[str, Measured]:
     """What `measure_denoiser` says, and again of samples by ancestral steps with the system's own variance."""
-    own = measure_sampling(system.denoiser, seed, samples, steps=steps, rule=ancestral())
+    own = measure_sampling(system.denoiser, seed, samples, ancestral_steps=steps)
     return measure_denoiser(system, seed, samples) | prefixed("ancestral", f"by {steps} ancestral steps", own)
 
 
@@ -164,11 +164,12 @@ def measure_sampling(
     cond: Cond | None = None,
     wanted: Int[Tensor, "batch"] | None = None,
     *,
-    steps: int = 50,
-    rule: Rule | None = None,
+    ancestral_steps: int | None = None,
 ) -> dict[str, Measured]:
-    """Draw samples, by DDIM or another rule, and measure them, and the time they took."""
-    how, options = f"DDIM-{steps}" if rule is None else f"{steps} steps", {"steps": steps, "rule": rule, "cond": cond}
+    """Draw samples, by DDIM-50 or by ancestral steps, and measure them, and the time they took."""
+    how, options = "DDIM-50", {"cond": cond}
+    if ancestral_steps is not None:
+        how, options = f"{ancestral_steps} ancestral steps", options | {"steps": ancestral_steps, "rule": ancestral()}
     return measure_drawing(lambda: draw(denoiser, samples, seed=seed, **options), how, seed, samples, wanted)
 
 
