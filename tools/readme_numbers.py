@@ -41,7 +41,7 @@ def models() -> str:
 
 def speed() -> str:
     """A line for each number of the benchmarks that something was asked of beforehand."""
-    lines = ["| against diffusers' network of equal size | measured | asked |", "| --- | ---: | --- |"]
+    lines = ["| side by side in one run, diffusers' network of equal size | measured | asked |", "| --- | ---: | --- |"]
     machines = set()
     for path in sorted(RESULTS.glob("*.json")):
         record = json.loads(path.read_text())
