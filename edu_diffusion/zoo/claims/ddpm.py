@@ -1,10 +1,10 @@
 """Claims of lesson 09, DDPM: what the network predicts and what its loss weights."""
 
-from edu_diffusion.diffusion import EPS, X0, V, cosine, linear, snr_weighting, vlb_loss
+from edu_diffusion.diffusion import EPS, X0, V, linear, snr_weighting, vlb_loss
 from edu_diffusion.diffusion import simple_loss as simple
 from edu_diffusion.systems.ddpm import DDPM
 from edu_diffusion.zoo.claims.arms import BUDGET, PredictsMean, measured, small_unet
-from edu_diffusion.zoo.claims.core import DOES_NOT, IN_PART, Arms, Claim, Finding, lower, verdict
+from edu_diffusion.zoo.claims.core import Arms, Claim, Finding, lower, verdict
 
 
 def base() -> DDPM:
@@ -55,36 +55,6 @@ def measure_target(arms: Arms) -> Finding:
     return Finding(numbers, verdict(*kept), why)
 
 
-def measure_simple(arms: Arms) -> Finding:
-    """FD and bits/dim of the simple loss on two schedules, and of the bound on the linear one; fixed small variance.
-
-    The paper's table compares three losses with a learned variance. Those arms are not measured yet, so whatever these
-    numbers say, the claim can at most hold in part.
-
-    Verdict: in part if on the linear schedule the simple loss has the lower FD by more than a tenth, or the bound has
-    fewer bits/dim by more than a hundredth; otherwise it does not hold here.
-    """
-    arm = {
-        "linear, simple": measured(arms, "linear-eps-simple", base),
-        "cosine, simple": measured(arms, "cosine-eps-simple", lambda: DDPM(net=small_unet(), schedule=cosine())),
-        "linear, bound": measured(arms, *TARGETS["eps, bound"]),
-    }
-    numbers = {
-        f"{name}: {label}": found[key] for name, found in arm.items() for label, key in (("FD", "fd"), ("bits", "bits"))
-    }
-    better_pictures = lower(arm["linear, simple"]["fd"], arm["linear, bound"]["fd"])
-    fewer_bits = lower(arm["linear, bound"]["bits"], arm["linear, simple"]["bits"], margin=0.01)
-    why = (
-        f"with fixed variance on the linear schedule the simple loss {'gives' if better_pictures else 'does not give'} "
-        f"better pictures than the bound, and the bound {'gives' if fewer_bits else 'does not give'} fewer bits; "
-        f"with the simple loss, cosine has FD {numbers['cosine, simple: FD'].value:.3g} and "
-        f"{numbers['cosine, simple: bits'].value:.3g} bits/dim, linear {numbers['linear, simple: FD'].value:.3g} and "
-        f"{numbers['linear, simple: bits'].value:.3g}. The paper's other arms, bound and hybrid with a learned "
-        "variance, are not measured yet, so this is half of the claim"
-    )
-    return Finding(numbers, IN_PART if better_pictures or fewer_bits else DOES_NOT, why)
-
-
 CLAIMS = [
     Claim(
         "eps-target",
@@ -93,13 +63,5 @@ CLAIMS = [
         "DDPM (arXiv:2006.11239), table 2, CIFAR-10: FID 3.17 for eps with the simple loss, 13.51 for eps and 13.22 "
         "for the mean under the bound with fixed variance",
         measure_target,
-    ),
-    Claim(
-        "simple-vs-vlb",
-        "09",
-        f"the simple loss on two schedules, and the bound, with fixed variance ({BUDGET})",
-        "Improved DDPM (arXiv:2102.09672), table 2, CIFAR-10, T = 4000, cosine: about 2.94 bits/dim and FID 11.47 for "
-        "the bound (with learned variance), 3.26 and 3.05 for the simple loss (linear: 3.37 and 2.90)",
-        measure_simple,
     ),
 ]

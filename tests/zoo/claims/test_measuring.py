@@ -189,13 +189,6 @@ class TestVerdicts:
         assert found.verdict == says and len(found.numbers) == 6 and "lowest of all six: v, 15" in found.why
         assert "linear-eps-simple-seed0" in arms.asked
 
-    @pytest.mark.parametrize("fd, bits, says", [(40, 3.5, IN_PART), (40, 4.1, IN_PART), (19, 4.1, DOES_NOT)])
-    def test_simple_against_the_bound_is_never_more_than_half_measured(self, fd, bits, says):
-        arms = StoredArms({"linear-eps-bound": fd}, {"linear-eps-bound": bits})
-        found = ddpm.measure_simple(arms)
-        assert found.verdict == says and "not measured yet" in found.why
-        assert found.numbers["linear, bound: bits"].value == bits
-
     @pytest.mark.parametrize(
         "bound, bits, says", [(40, 3.5, HOLDS), (40, 4.1, IN_PART), (19, 3.5, IN_PART), (19, 4.1, DOES_NOT)]
     )
