@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from edu_diffusion.training import Checkpoint, pick_runtime, write_atomically
+from edu_diffusion.zoo.claims.tables import CELL, number_tables
 from edu_diffusion.zoo.store import HERE
 
 HOLDS, IN_PART, DOES_NOT = "holds", "holds in part", "does not hold here"
@@ -33,7 +34,8 @@ class Number:
     def __str__(self) -> str:
         spread = "" if self.spread is None else f" ± {self.spread:.2g}"
         floor = "" if self.floor is None else f" (floor {self.floor:.2g})"
-        return f"{self.value:.3g}{spread} {self.unit}".strip() + floor
+        value = f"{self.value:.3g}" if abs(self.value) < 1000 else f"{self.value:,.0f}"
+        return f"{value}{spread} {self.unit}".strip() + floor
 
 
 def over_seeds(values: list[float], *, floor: float | None = None, unit: str = "") -> Number:
@@ -101,16 +103,14 @@ class Row:
         return "one seed" if most == 1 else f"means over {most} seeds ± their standard deviation"
 
     def _repr_html_(self) -> str:
-        numbers = "<br>".join(f"{escape(name)}: {escape(str(number))}" for name, number in self.numbers.items())
         cells = {
             "paper": escape(self.paper),
             "verdict": f"<b>{self.verdict}</b>: {escape(self.why)}",
-            "numbers": f"{numbers}<br>({self.seeds})",
+            "numbers": f"{number_tables(self.numbers)}({self.seeds})",
             "remade by": f"<code>{escape(self.command)}</code>, {self.minutes:g} minutes on {escape(self.machine)}",
         }
-        style = "text-align:left;vertical-align:top;white-space:normal"
         rows = "".join(
-            f"<tr><th style='{style};white-space:nowrap'>{name}</th><td style='{style}'>{cell}</td></tr>"
+            f"<tr><th style='{CELL};white-space:nowrap'>{name}</th><td style='{CELL}'>{cell}</td></tr>"
             for name, cell in cells.items()
         )
         return f"<b>{escape(self.id)}</b>: {escape(self.what)}<table>{rows}</table>"
