@@ -1,7 +1,7 @@
 """Claim of lesson 12: whether diffusion beats the GAN, at equal size and equal training compute."""
 
 from edu_diffusion.zoo.claims.core import Arms, Claim, Finding, Number, lower, verdict
-from edu_diffusion.zoo.claims.gan import DDPM_ENTRY, EQUAL, GAN_ENTRY, check_equal, of_card
+from edu_diffusion.zoo.claims.gan import DDPM_ENTRY, EQUAL, GAN_ENTRY, LABELS, check_equal, of_card
 from edu_diffusion.zoo.loading import card
 
 HIGHER = 0.03  # by which a share must be higher to count
@@ -23,7 +23,7 @@ def measure_beats(arms: Arms) -> Finding:
     check_size(gan["parameters"].value, ddpm["parameters"].value)
     times = {"GAN": card(GAN_ENTRY).results["seconds"], "DDPM": card(DDPM_ENTRY).results["ancestral_seconds"]}
     times["DDPM by DDIM"] = card(DDPM_ENTRY).results["seconds"]
-    numbers = {f"{name}: {label}": number for name, one in found.items() for label, number in one.items()}
+    numbers = {f"{name}: {LABELS.get(key, key)}": number for name, one in found.items() for key, number in one.items()}
     numbers |= {f"{name}: time a picture": Number(one.value, unit="s") for name, one in times.items()}
     ahead = {key: ddpm[key].value - gan[key].value for key in ("precision", "recall")}
     kept = lower(ddpm["fd"], gan["fd"]), *(gap >= HIGHER for gap in ahead.values())

@@ -22,7 +22,7 @@ ZOO_SCALES = (1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 8.0)
 GUIDE_SCALES = (0.0, 0.5, 1.0, 2.0, 4.0)
 ZOO_SAMPLES, ARM_SAMPLES, SAMPLE_STEPS = 2000, 1000, 25
 GUIDED_STEPS = 750  # of the arm with a classifier; what that saves against STEPS goes into the classifier
-KEYS = ("fd", "precision", "recall", "class_accuracy")
+LABELS = {"fd": "FD", "precision": "precision", "recall": "recall", "class_accuracy": "right class"}
 
 
 def measure_free(arms: Arms) -> Finding:
@@ -58,7 +58,7 @@ def by_key(runs: list[Numbers], scale: float) -> dict[str, Number]:
     """An arm's numbers at one scale, over its seeds."""
     return {
         key: over_seeds([run[f"{key}@{scale:g}"] for run in runs], floor=runs[0][f"{key}_floor@{scale:g}"])
-        for key in KEYS
+        for key in LABELS
     }
 
 
@@ -107,7 +107,7 @@ def measure_head_to_head(arms: Arms) -> Finding:
     for name, runs, scales in (("classifier-free", free, ARM_SCALES), ("classifier", guided, GUIDE_SCALES)):
         rows = {s: by_key(runs, s) for s in scales}
         for s, row in rows.items():
-            numbers |= {f"{name}, scale {s:g}: {key.replace('_', ' ')}": number for key, number in row.items()}
+            numbers |= {f"{name}, scale {s:g}: {LABELS[key]}": number for key, number in row.items()}
         best[name] = min(rows.items(), key=lambda item: item[1]["fd"].value)
     (free_scale, ours), (guide_scale, theirs) = best["classifier-free"], best["classifier"]
     kept = lower(ours["fd"], theirs["fd"]), ours["class_accuracy"].value >= theirs["class_accuracy"].value
