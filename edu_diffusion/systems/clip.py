@@ -203,9 +203,33 @@ class ClipRecipe:
         """
         return torch.stack([F.normalize(self.read(list(texts)).mean(0), dim=0) for texts in classes])
 
-    def zero_shot(self, x: Pictures, classes: Sequence[Sequence[str]]) -> Int64[Tensor, "n"]:
-        """The number of the class whose captions fit each picture best; on the CPU."""
-        return (self.image_emb(x) @ self.prompts(classes).T).argmax(1).cpu()
+    def zero_shot(
+        self, x: Pictures, classes: Sequence[Sequence[str]], mean_of: str = "embeddings"
+    ) -> Int64[Tensor, "n"]:
+        """The number of the class whose captions fit each picture best; on the CPU.
+
+        A class with several captions is the mean of their "embeddings", one more vector to compare with; or each
+        caption is asked, and the mean of their "probabilities" tells. Both take the same captions. The second asks
+        more: a class may look very different from caption to caption, and then its mean is near none of them.
+
+        Raises: ValueError if `mean_of` is neither.
+
+        Source: CLIP (arXiv:2103.00020), section 3.1.4, which takes the first, as it costs no more than one caption.
+        """
+        return self.nearest_class(self.image_emb(x), classes, mean_of)
+
+    def nearest_class(
+        self, image_emb: Embeddings, classes: Sequence[Sequence[str]], mean_of: str = "embeddings"
+    ) -> Int64[Tensor, "n"]:
+        """The same for pictures whose embeddings are known."""
+        if mean_of not in ("embeddings", "probabilities"):
+            raise ValueError(f'mean_of must be "embeddings" or "probabilities", got {mean_of!r}')
+        if mean_of == "embeddings":
+            return (image_emb @ self.prompts(classes).T).argmax(1).cpu()
+        # exp(scale cos) is a caption's probability up to a factor that all captions of a picture share.
+        likely = [self.logit_scale.detach() * image_emb @ self.read(list(texts)).T for texts in classes]
+        scores = [part.logsumexp(1) - math.log(part.shape[1]) for part in likely]
+        return torch.stack(scores, 1).argmax(1).cpu()
 
     def log_prob(self, tokens: Tokens) -> LogProb:
         """How well x_t goes with its caption, a function of (x_t, t): what guidance takes the gradient of.

@@ -1,7 +1,7 @@
 """How a CLIP is measured, on test scenes: does a picture find its caption, and what in a caption does it notice?"""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import mean
 
 import torch
@@ -34,7 +34,24 @@ ATTRIBUTES = {
     "ground": GROUNDS,
     "relation": RELATIONS,
 }
-WORDINGS = {"the bare word": 0, "one caption": 1, "32 captions": 32}  # how many captions stand for a class
+
+
+@dataclass(frozen=True)
+class Wording:
+    """What stands for a class: so many captions (0: the bare word), and what of them is averaged."""
+
+    name: str
+    captions: int
+    mean_of: str = "embeddings"
+
+
+MANY = Wording("256 captions, each asked", 256, "probabilities")
+WORDINGS = {
+    "bare": Wording("the bare word", 0),
+    "one": Wording("one caption", 1),
+    "mean": Wording("the mean of 256", 256),
+    "many": MANY,
+}
 AMONG, SAMPLES = 256, 1024
 TIMES = (1, 200, 400, 600, 800)  # at which a CLIP of noisy pictures is measured
 
@@ -100,13 +117,15 @@ def class_captions(attribute: str, count: int, language: str = "en", seed: int =
     return [[full_caption(scene, language, i) for i, scene in enumerate(one)] for one in seen]
 
 
-def zero_shot(clip: ClipRecipe, attribute: str, count: int = 32, samples: int = SAMPLES, language: str = "en") -> float:
-    """The share, 0..1, of test pictures of which an attribute is named right by `count` captions a class."""
+def zero_shot(
+    clip: ClipRecipe, attribute: str, wording: Wording = MANY, samples: int = SAMPLES, language: str = "en"
+) -> float:
+    """The share, 0..1, of test pictures of which an attribute is named right by what stands for a class."""
     given = scenes(samples, things=2 if attribute == "relation" else 1)
     of = [getattr(scene if hasattr(scene, attribute) else scene.things[0], attribute) for scene in given]
     truth = torch.tensor([ATTRIBUTES[attribute].index(value) for value in of])
-    like = looked_at(clip, given) @ clip.prompts(class_captions(attribute, count, language)).T
-    return (like.argmax(1).cpu() == truth).float().mean().item()
+    classes = class_captions(attribute, wording.captions, language)
+    return (clip.nearest_class(looked_at(clip, given), classes, wording.mean_of) == truth).float().mean().item()
 
 
 def exchanged(scene: Scene, what: str = "places") -> Scene | None:
@@ -176,11 +195,10 @@ def measure_clip(system: ClipRecipe, seed: int = 0, samples: int = SAMPLES) -> d
         found[f"finds_caption_{language}"] = (f"pictures that find their {name} caption among {AMONG}", picture)
         found[f"finds_picture_{language}"] = (f"{name} captions that find their picture among {AMONG}", text)
     for attribute in ATTRIBUTES:
-        for wording, count in WORDINGS.items():
-            name = f"zero_shot_{attribute}" + ("" if count == max(WORDINGS.values()) else f"_{count}")
-            found[name] = (
-                f"{attribute} named right by {wording} a class",
-                zero_shot(system, attribute, count, samples),
+        for key, wording in WORDINGS.items():
+            found[f"zero_shot_{attribute}_{key}"] = (
+                f"{attribute} named right, for a class {wording.name}",
+                zero_shot(system, attribute, wording, samples),
             )
     for what in ("places", "colours"):
         found[f"told_apart_{what}"] = (

@@ -74,7 +74,7 @@ on_scenes = partial(Entry, data=captioned, content=scenes_checksum)
 on_pairs = partial(Entry, data=swapped, content=scenes_checksum)
 on_embeddings = partial(Entry, data=embeddings, content=scenes_checksum)
 
-PAIRS, ENLARGING = Plan(steps=4000, batch=128), Plan(steps=3000, batch=32, ema=0.999)
+PAIRS, ENLARGING = Plan(steps=8000, batch=128), Plan(steps=3000, batch=32, ema=0.999)
 PRIOR = Plan(steps=6000, rate=1e-3, ema=0.999)
 
 SCENES = (
@@ -96,7 +96,7 @@ SCENES = (
         "clip-noised",
         "a CLIP of noisy pictures, for guidance",
         noised_clip,
-        Plan(steps=6000, batch=128),
+        PAIRS,
         measure_noised_clip,
     ),
     on_scenes(

@@ -218,6 +218,42 @@ class TestPrompts:
         assert tiny().prompts([["red"], ["blue", "a blue wall"]]).shape == (2, 16)
 
 
+class TestNearestClass:
+    """The first class has two captions that are far apart, the second has one that lies between them."""
+
+    classes = (["red", "blue"], ["a red wall"])
+    known = {"red": [1.0, 0.0], "blue": [0.0, 1.0], "a red wall": [0.8, 0.6]}
+
+    @pytest.fixture
+    def clip(self, monkeypatch):
+        clip = tiny()
+        monkeypatch.setattr(clip, "read", lambda texts: torch.tensor([self.known[text] for text in texts]))
+        return clip
+
+    def test_each_caption_is_asked(self, clip):
+        image_emb = torch.eye(2)
+        assert clip.nearest_class(image_emb, self.classes, "probabilities").tolist() == [0, 0]
+        assert clip.nearest_class(image_emb, self.classes).tolist() == [1, 0]  # red is nearer to the other's mean
+
+    def test_probabilities_are_averaged_not_summed(self, clip):
+        image_emb = torch.tensor([[0.8, 0.6]])
+        alike = (["a red wall"] * 50, ["a red wall"])
+        assert clip.nearest_class(image_emb, alike, "probabilities").tolist() == [0]
+        many = (["red"] * 50, ["a red wall"])
+        assert clip.nearest_class(image_emb, many, "probabilities").tolist() == [1]
+
+    def test_it_is_a_softmax_over_all_captions(self, clip):
+        image_emb = F.normalize(torch.randn(20, 2, generator=torch.Generator().manual_seed(0)), dim=1)
+        captions = torch.tensor(list(self.known.values()))
+        shares = (clip.logit_scale.detach() * image_emb @ captions.T).softmax(1)
+        means = torch.stack([shares[:, :2].mean(1), shares[:, 2]], 1)
+        assert clip.nearest_class(image_emb, self.classes, "probabilities").equal(means.argmax(1))
+
+    def test_anything_else_is_an_error(self, clip):
+        with pytest.raises(ValueError, match='must be "embeddings" or "probabilities"'):
+            clip.nearest_class(torch.eye(2), self.classes, "words")
+
+
 class TestGuidance:
     def test_the_gradient_is_that_of_the_dot_product(self):
         clip, tokens = freeze(tiny(noisy=True)), walls(3).y

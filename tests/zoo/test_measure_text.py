@@ -10,6 +10,7 @@ from edu_diffusion.systems.clip import ClipRecipe
 from edu_diffusion.zoo import measure_text
 from edu_diffusion.zoo.measure_text import (
     ATTRIBUTES,
+    Wording,
     class_captions,
     counted,
     exchanged,
@@ -120,12 +121,12 @@ class TestMeasures:
         reader = Reader()
         assert retrieval(reader, groups(40, 20)) == (1, 1) == retrieval(reader, groups(40, 20), "zh")
         for attribute in ATTRIBUTES:
-            assert zero_shot(reader, attribute, 8, 60) > 0.98
+            assert zero_shot(reader, attribute, Wording("", 8), 60) > 0.98
         assert told_apart(reader, "places", 50) == told_apart(reader, "colours", 50) == counted(reader, 40) == 1
 
     def test_a_bag_of_words_can_only_guess(self, seen):
         reader = Reader(bag=True)
-        assert zero_shot(reader, "ground", 8, 60) == 1
+        assert zero_shot(reader, "ground", Wording("", 8), 60) == 1
         assert told_apart(reader, "places", 50) == told_apart(reader, "colours", 50) == 0.5
 
     def test_translations_mean_the_same(self):
@@ -135,9 +136,11 @@ class TestMeasures:
     def test_everything_has_a_number(self, seen, monkeypatch):
         monkeypatch.setattr(measure_text, "groups", lambda count, among=20: groups(20, 20))
         monkeypatch.setattr(measure_text, "languages", lambda clip, samples: languages(clip, 20))
-        monkeypatch.setattr(measure_text, "WORDINGS", {"one caption": 1, "4 captions": 4})
+        monkeypatch.setattr(
+            measure_text, "WORDINGS", {"one": Wording("one", 1), "many": Wording("four", 4, "probabilities")}
+        )
         found = measure_clip(Reader(), seed=3, samples=20)
-        assert {f"zero_shot_{a}" for a in ATTRIBUTES} | {"finds_caption_zh", "told_apart_colours"} <= set(found)
+        assert {f"zero_shot_{a}_many" for a in ATTRIBUTES} | {"finds_caption_zh", "told_apart_colours"} <= set(found)
         assert found["finds_caption_en"].value == 1 and found["counted"].seed == 3
 
     def test_real_pictures_and_captions_of_both_kinds_of_clip(self, monkeypatch):
@@ -145,7 +148,7 @@ class TestMeasures:
         torch.manual_seed(0)
         clip, noisy, few = ClipRecipe(), ClipRecipe(noisy=True), groups(6, 6)
         assert all(0 <= share <= 1 for share in retrieval(clip, few))
-        assert 0 <= told_apart(clip, "places", 4) <= 1 and 0 <= zero_shot(clip, "size", 2, 6) <= 1
+        assert 0 <= told_apart(clip, "places", 4) <= 1 and 0 <= zero_shot(clip, "size", Wording("", 2), 6) <= 1
         monkeypatch.setattr(measure_text, "groups", lambda count: few)
         monkeypatch.setattr(measure_text, "TIMES", (0, 500))
         found = measure_noised_clip(noisy, samples=6)

@@ -11,7 +11,7 @@ from edu_diffusion.systems.clip import ClipRecipe, freeze
 from edu_diffusion.training import Checkpoint, Ema, adamw, train
 from edu_diffusion.zoo.claims.arms import of_zoo
 from edu_diffusion.zoo.claims.core import Arms, Claim, Finding, Number, Numbers, lower, over_seeds, verdict
-from edu_diffusion.zoo.measure_text import AMONG, ATTRIBUTES, WORDINGS, groups, retrieval, told_apart, zero_shot
+from edu_diffusion.zoo.measure_text import AMONG, ATTRIBUTES, MANY, WORDINGS, groups, retrieval, told_apart, zero_shot
 
 # About four minutes of one core for an arm. All see the same number of pairs, and no arm is tuned. The learning rate
 # goes with the square root of the batch, as suits Adam (Malladi et al. 2022, arXiv:2205.10287); RATE is that of 64.
@@ -21,32 +21,36 @@ SEEDS = (0, 1, 2)
 SAMPLES = 1024  # test pictures for each number
 EXCHANGES = ("places", "colours")
 BUDGET = f"each arm sees {PAIRS:,} pairs; {SAMPLES:,} test pictures"
-MANY, BARE = max(WORDINGS.values()), min(WORDINGS.values())
+WELL = 0.98  # of test pictures: what still counts as a classifier of every attribute
 
 
 def measure_zero_shot(arms: Arms) -> Finding:
-    """The zoo's clip-scenes names each attribute by captions: by the bare word, by one caption, by the mean of many.
+    """The zoo's clip-scenes names each attribute by captions: by the bare word, by one caption, by many in two ways.
 
-    Verdict: two parts. With many captions a class every attribute is named right in at least 90%; and the mean over
-    attributes of the share named wrong is lower than with the bare word, by more than a tenth.
+    Many are averaged as embeddings, as the paper does; or each is asked, and their probabilities are averaged.
+
+    Verdict: three parts. With many captions, each asked, every attribute is named right in at least 98%; the mean over
+    attributes of the share named wrong is lower than with the bare word, by more than a tenth; and so it is with the
+    mean of their embeddings.
     """
     found = of_zoo(arms, "clip-scenes", "wordings", by_wording)
     wrong = {}
-    for count in WORDINGS.values():
-        shares = [found[f"{attribute}@{count}"] for attribute in ATTRIBUTES]
-        wrong[count] = Number(100 * (1 - sum(shares) / len(shares)), unit="%")
+    for key in WORDINGS:
+        shares = [found[f"{attribute}@{key}"] for attribute in ATTRIBUTES]
+        wrong[key] = Number(100 * (1 - sum(shares) / len(shares)), unit="%")
     numbers = {
-        f"{attribute} by {name}: named right": Number(100 * found[f"{attribute}@{count}"], unit="%")
+        f"{attribute} by {wording.name}: named right": Number(100 * found[f"{attribute}@{key}"], unit="%")
         for attribute in ATTRIBUTES
-        for name, count in WORDINGS.items()
+        for key, wording in WORDINGS.items()
     }
-    least = min(ATTRIBUTES, key=lambda attribute: found[f"{attribute}@{MANY}"])
-    means = ", ".join(f"{100 - wrong[count].value:.1f}% by {name}" for name, count in WORDINGS.items())
+    least = min(ATTRIBUTES, key=lambda attribute: found[f"{attribute}@many"])
+    means = ", ".join(f"{100 - wrong[key].value:.1f}% by {wording.name}" for key, wording in WORDINGS.items())
     why = (
-        f"named right, mean over {len(ATTRIBUTES)} attributes: {means}; with many captions the hardest attribute is "
-        f"{least}, {100 * found[f'{least}@{MANY}']:.1f}%. The network was never told that there are attributes"
+        f"named right, mean over {len(ATTRIBUTES)} attributes: {means}; if each caption is asked, the hardest "
+        f"attribute is {least}, {100 * found[f'{least}@many']:.1f}%. The network was never told that there are "
+        "attributes"
     )
-    kept = found[f"{least}@{MANY}"] >= 0.9, lower(wrong[MANY], wrong[BARE])
+    kept = found[f"{least}@many"] >= WELL, lower(wrong["many"], wrong["bare"]), lower(wrong["mean"], wrong["bare"])
     return Finding(numbers, verdict(*kept), why)
 
 
@@ -106,11 +110,11 @@ def missed(right: Number) -> Number:
 
 
 def by_wording(system: ClipRecipe) -> Numbers:
-    """Zero-shot accuracy of every attribute by the number of captions that stand for a class."""
+    """Zero-shot accuracy of every attribute by what stands for a class."""
     return {
-        f"{attribute}@{count}": zero_shot(system, attribute, count, SAMPLES)
+        f"{attribute}@{key}": zero_shot(system, attribute, wording, SAMPLES)
         for attribute in ATTRIBUTES
-        for count in WORDINGS.values()
+        for key, wording in WORDINGS.items()
     }
 
 
@@ -172,7 +176,7 @@ CLAIMS = [
     Claim(
         "clip-zero-shot",
         "14",
-        f"clip-scenes as a classifier of six attributes, by how many captions stand for a class ({SAMPLES:,} pictures)",
+        f"clip-scenes as a classifier of six attributes, by what stands for a class ({SAMPLES:,} pictures)",
         f"{PAPER}: 76.2% on ImageNet without a training example of it (section 3.1.3); prompts and their ensemble give "
         "almost 5 points over the bare class name (section 3.1.4)",
         measure_zero_shot,

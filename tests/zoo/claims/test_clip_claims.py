@@ -77,14 +77,14 @@ class TestZeroShot:
         ("changes", "says"),
         [
             ({}, HOLDS),
-            ({"size@32": 0.85}, IN_PART),
-            ({f"{attribute}@0": 0.97 for attribute in ATTRIBUTES}, IN_PART),
-            ({f"{attribute}@0": 0.97 for attribute in ATTRIBUTES} | {"size@32": 0.85}, DOES_NOT),
+            ({"size@many": 0.97}, IN_PART),
+            ({f"{attribute}@mean": 0.6 for attribute in ATTRIBUTES}, IN_PART),
+            ({f"{attribute}@bare": 0.99 for attribute in ATTRIBUTES} | {"size@many": 0.97}, DOES_NOT),
         ],
     )
     def test_verdict(self, monkeypatch, changes, says):
-        right = {0: 0.6, 1: 0.9, 32: 0.97}
-        stored = {f"{a}@{count}": right[count] for a in ATTRIBUTES for count in WORDINGS.values()} | changes
+        right = {"bare": 0.6, "one": 0.9, "mean": 0.95, "many": 0.99}
+        stored = {f"{a}@{key}": right[key] for a in ATTRIBUTES for key in WORDINGS} | changes
         monkeypatch.setattr(clip, "of_zoo", lambda arms, entry, what, measure: stored)
         found = clip.measure_zero_shot(Arms())
         assert found.verdict == says and len(found.numbers) == len(ATTRIBUTES) * len(WORDINGS)
