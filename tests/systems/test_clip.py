@@ -222,7 +222,7 @@ class TestNearestClass:
     """The first class has two captions that are far apart, the second has one that lies between them."""
 
     classes = (["red", "blue"], ["a red wall"])
-    known = {"red": [1.0, 0.0], "blue": [0.0, 1.0], "a red wall": [0.8, 0.6]}
+    known = {"red": [1.0, 0.0], "blue": [0.0, 1.0], "a red wall": [0.8, 0.6]}  # noqa: RUF012
 
     @pytest.fixture
     def clip(self, monkeypatch):
