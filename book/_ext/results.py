@@ -1,6 +1,7 @@
 """The zoo, the ledger of claims and the benchmarks as Markdown, from the JSON that the project's own commands write."""
 
-SKIP = ("id", "name", "results", "numbers")
+from edu_diffusion.zoo.claims.core import Row
+from edu_diffusion.zoo.claims.tables import number_tables
 
 
 def words(key: str) -> str:
@@ -114,11 +115,9 @@ def claim_section(claim: dict, lessons: dict[str, str]) -> str:
         "Remade by": f"`{claim['command']}` ({shown(claim['minutes'])} minutes on {claim['machine']})",
         "Lesson": link(claim["lesson"], lessons),
     }
-    rows = [
-        {"result": name, "value": with_spread(row), "real data, or floor": row.get("floor"), "seeds": row["seeds"]}
-        for name, row in claim["numbers"].items()
-    ]
-    return f"(claim-{claim['id']})=\n## {claim['id']}\n\n{facts(texts)}\n\n{table(rows)}"
+    row = Row.from_json(claim)
+    measured = f"{number_tables(row.numbers)}<p>({row.seeds})</p>"
+    return f"(claim-{claim['id']})=\n## {claim['id']}\n\n{facts(texts)}\n\n{measured}"
 
 
 def link(lesson: str, lessons: dict[str, str]) -> str:

@@ -114,7 +114,7 @@ def test_a_claim_becomes_a_section_and_a_line_of_the_overview():
     page = results.claims_page([CLAIM], {"06": "notebooks/06_forward_diffusion.ipynb"})
     assert "| [fwd](#claim-fwd) | [06](notebooks/06_forward_diffusion.ipynb) | holds | this against that |" in page
     assert "**holds**: it came out so" in page and "`python -m edu_diffusion evaluate --claim fwd`" in page
-    assert "| one | 1 ± 0.1 RMS | 3 |" in page
+    assert ">one</td>" in page and ">1 ± 0.1 RMS</td>" in page and "(means over 3 seeds" in page
 
 
 def test_the_families_become_one_table():
