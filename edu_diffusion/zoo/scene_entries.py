@@ -103,7 +103,7 @@ SCENES = (
         "glide-32",
         "GLIDE: draws 32x32 pictures of captions",
         Glide,
-        Plan(steps=9000, batch=32, ema=0.999),
+        Plan(steps=20_000, batch=32, ema=0.999),
         measure_glide,
     ),
     on_scenes(

@@ -17,11 +17,6 @@ TRAINED = [name for name in ENTRIES if card_path(name).exists()]
 WAITING = {entry.name for entry in SCENES} - {"clip-scenes"} | {"vae-fashion"}
 UNMEASURED = {
     "clip-scenes",
-    "ae-fashion",
-    "dae-fashion",
-    "mae-fashion",
-    "vqvae-fashion",
-    "vq-prior-fashion",
 }  # trained; each leaves with its results
 
 
