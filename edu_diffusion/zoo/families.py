@@ -33,7 +33,7 @@ class Line:
 LINES = (
     Line("GAN", "gan-fashion"),
     Line("VAE", "vae-fashion"),
-    Line("VQ-VAE with a learned prior", "vq-prior-fashion", beside=("vqvae-fashion",)),
+    Line("VQ-VAE with a learned prior, told the class", "vq-prior-fashion", beside=("vqvae-fashion",)),
     Line("DDPM", "ddpm-fashion", "ancestral_"),
     Line("DDPM", "ddpm-fashion"),
     Line("DDPM, cosine schedule", "ddpm-fashion-cosine", "ancestral_"),
