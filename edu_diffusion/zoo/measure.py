@@ -205,18 +205,17 @@ def measure_drawing(
 
 def measure_images(images: Tensor, seed: int, wanted: Int[Tensor, "n"] | None = None) -> dict[str, Measured]:
     """What `quality` says of samples, and how near they come to a training picture."""
-    few = images[:1000]
+    return quality(images, seed, wanted) | {"nearest": novelty(images[:1000], seed)}
+
+
+def novelty(few: Tensor, seed: int, name: str = "distance to the nearest training picture") -> Measured:
+    """How near pictures come to a training picture: the median over them, and over 1,000 of the test set."""
     train_images, test_images = fashion("train").x, fashion("test").x[:1000]
     near, near_real = nearest(few, train_images), nearest(test_images, train_images)
-    distance = Measured(
-        "distance to the nearest training picture",
-        near.distance.median().item(),
-        len(few),
-        seed,
-        floor=near_real.distance.median().item(),
-        unit="root mean square over pixels, median",
+    unit = "root mean square over pixels, median"
+    return Measured(
+        name, near.distance.median().item(), len(few), seed, floor=near_real.distance.median().item(), unit=unit
     )
-    return quality(images, seed, wanted) | {"nearest": distance}
 
 
 def quality(images: Tensor, seed: int, wanted: Int[Tensor, "n"] | None = None) -> dict[str, Measured]:

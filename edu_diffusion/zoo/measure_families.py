@@ -22,7 +22,7 @@ from edu_diffusion.systems.mae import MAE, linear_probe
 from edu_diffusion.systems.vae import VAE, active_units, in_bits, kl_to_prior
 from edu_diffusion.systems.vqvae import VQVAE
 from edu_diffusion.types import Rng
-from edu_diffusion.zoo.measure import each_class, fd, measure_generator
+from edu_diffusion.zoo.measure import each_class, fd, measure_generator, novelty
 
 PROBE = 20_000  # training pictures from which a linear probe learns
 
@@ -94,7 +94,9 @@ def measure_vae(system: VAE, seed: int = 0, samples: int = 10_000) -> dict[str, 
 def measure_vqvae(system: VQVAE, seed: int = 0, samples: int = 10_000) -> dict[str, Measured]:
     """How the test set uses the codebook, the error of pictures that were codes, and their distance from others.
 
-    The distance is that of decoded training pictures: no prior over these codes can be expected to do better.
+    The Frechet distance is that of decoded training pictures: no prior over these codes can be expected to do better.
+    And what was decoded is smooth, so it lies nearer to any picture than real ones do: how near, decoded test pictures
+    tell, which are no copies.
     """
     test = fashion("test").x
     codes, drawn = system.encode(test), decoded_again(system, samples, seed)
@@ -102,6 +104,9 @@ def measure_vqvae(system: VQVAE, seed: int = 0, samples: int = 10_000) -> dict[s
     return {
         "error": off("error of reconstructions", system.decode(codes), test, seed),
         "fd_again": fd(drawn, seed),
+        "nearest_again": novelty(
+            system.decode(codes[:1000]).cpu(), seed, "distance of decoded test pictures to the nearest training picture"
+        ),
         "used": Measured("share of the codes that occur", share, len(test), seed, 1.0),
         "perplexity": Measured(
             "perplexity of the codes", perplexity(codes, system.size).item(), len(test), seed, float(system.size)
