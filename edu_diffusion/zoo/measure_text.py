@@ -185,8 +185,17 @@ def languages(clip: ClipRecipe, samples: int = SAMPLES) -> tuple[float, float]:
     return mean(same), mean(other)
 
 
+def gap(clip: ClipRecipe, samples: int = SAMPLES) -> float:
+    """How far the mean embedding of pictures lies from that of their captions, 0..2: the modality gap.
+
+    Source: Liang et al. 2022 (arXiv:2203.02053), section 2.
+    """
+    given = scenes(samples)
+    return (looked_at(clip, given).mean(0) - read(clip, given).mean(0)).norm().item()
+
+
 def measure_clip(system: ClipRecipe, seed: int = 0, samples: int = SAMPLES) -> dict[str, Measured]:
-    """Retrieval in both languages, zero-shot accuracy of every attribute, exchanged pairs, counting, translations."""
+    """Retrieval in both languages, zero-shot accuracy of every attribute, exchanged pairs, counting, translations, gap."""
     given = groups(samples)
     found = {}
     for language in ("en", "zh"):
@@ -209,6 +218,7 @@ def measure_clip(system: ClipRecipe, seed: int = 0, samples: int = SAMPLES) -> d
     same, other = languages(system, samples)
     found["translations"] = ("cosine of captions with their translations", same)
     found["not_translations"] = ("cosine of captions with translations of others", other)
+    found["gap"] = ("distance of the mean picture from the mean caption", gap(system, samples))
     found["logit_scale"] = ("factor on the cosines", system.logit_scale.item())
     return {key: Measured(name, value, samples, seed) for key, (name, value) in found.items()}
 

@@ -14,6 +14,7 @@ from edu_diffusion.zoo.measure_text import (
     class_captions,
     counted,
     exchanged,
+    gap,
     groups,
     having,
     languages,
@@ -132,6 +133,13 @@ class TestMeasures:
     def test_translations_mean_the_same(self):
         same, other = languages(Reader(), 30)
         assert same == pytest.approx(1) and other < 0.8
+
+    def test_the_gap_is_between_the_means(self, seen):
+        reader = Reader()
+        assert gap(reader, 20) == pytest.approx(0, abs=1e-6)
+        reader.read = lambda texts: -Reader.read(reader, texts)
+        mean = torch.stack([reader.embed(scene) for scene in scenes(20)]).mean(0)
+        assert gap(reader, 20) == pytest.approx(2 * mean.norm().item(), rel=1e-5)
 
     def test_everything_has_a_number(self, seen, monkeypatch):
         monkeypatch.setattr(measure_text, "groups", lambda count, among=20: groups(20, 20))
