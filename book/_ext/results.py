@@ -81,6 +81,7 @@ def zoo_section(entry: dict) -> str:
             "result": result["name"],
             "value": with_spread(result),
             "real data": result.get("floor"),
+            "by guessing": result.get("guess"),
             "samples": result["samples"],
             "seed": result["seed"],
         }

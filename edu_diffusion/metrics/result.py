@@ -10,7 +10,8 @@ class Measured:
     """One number, how it was measured, and the best it could have been.
 
     `samples` is how many were drawn and `seed` what they were drawn with. `floor` is what real data scores at
-    the same number of samples, where that makes sense. `spread` is the standard deviation over several seeds.
+    the same number of samples, where that makes sense; `guess` is what guessing scores, where that says more.
+    `spread` is the standard deviation over several seeds.
 
     Raises: ValueError for a value that is not finite, or fewer than one sample.
     """
@@ -22,6 +23,7 @@ class Measured:
     floor: float | None = None
     spread: float | None = None
     unit: str = ""
+    guess: float | None = None
 
     def __post_init__(self):
         if not math.isfinite(self.value):
@@ -51,5 +53,6 @@ class Measured:
     def __str__(self) -> str:
         spread = "" if self.spread is None else f" ± {self.spread:.2g}"
         floor = "" if self.floor is None else f" (real data: {self.floor:.3g})"
+        guess = "" if self.guess is None else f" (by guessing: {self.guess:.2g})"
         unit = f" {self.unit}" if self.unit else ""
-        return f"{self.name} {self.value:.4g}{spread}{unit}{floor}, {self.samples:,} samples, seed {self.seed}"
+        return f"{self.name} {self.value:.4g}{spread}{unit}{floor}{guess}, {self.samples:,} samples, seed {self.seed}"

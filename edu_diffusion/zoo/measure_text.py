@@ -195,32 +195,36 @@ def gap(clip: ClipRecipe, samples: int = SAMPLES) -> float:
 
 
 def measure_clip(system: ClipRecipe, seed: int = 0, samples: int = SAMPLES) -> dict[str, Measured]:
-    """Retrieval in both languages, zero-shot accuracy of every attribute, exchanged pairs, counting, translations, gap."""
+    """Retrieval in both languages, zero-shot accuracy of every attribute, exchanged pairs, counting, both languages.
+
+    And how far pictures and captions lie apart, and the factor on the cosines.
+    """
     given = groups(samples)
     found = {}
+
+    def add(key: str, name: str, value: float, guess: float | None = None) -> None:
+        found[key] = Measured(name, value, samples, seed, guess=guess)
+
     for language in ("en", "zh"):
         name = {"en": "English", "zh": "Chinese"}[language]
         picture, text = retrieval(system, given, language)
-        found[f"finds_caption_{language}"] = (f"pictures that find their {name} caption among {AMONG}", picture)
-        found[f"finds_picture_{language}"] = (f"{name} captions that find their picture among {AMONG}", text)
-    for attribute in ATTRIBUTES:
+        add(f"finds_caption_{language}", f"pictures that find their {name} caption among {AMONG}", picture, 1 / AMONG)
+        add(f"finds_picture_{language}", f"{name} captions that find their picture among {AMONG}", text, 1 / AMONG)
+    for attribute, values in ATTRIBUTES.items():
         for key, wording in WORDINGS.items():
-            found[f"zero_shot_{attribute}_{key}"] = (
-                f"{attribute} named right, for a class {wording.name}",
-                zero_shot(system, attribute, wording, samples),
-            )
+            right = zero_shot(system, attribute, wording, samples)
+            name = f"{attribute} named right, for a class {wording.name}"
+            add(f"zero_shot_{attribute}_{key}", name, right, 1 / len(values))
     for what in ("places", "colours"):
-        found[f"told_apart_{what}"] = (
-            f"pictures that prefer their caption to the one with {what} exchanged",
-            told_apart(system, what, samples),
-        )
-    found["counted"] = ("one thing told from two that are alike", counted(system, samples))
+        name = f"pictures that prefer their caption to the one with {what} exchanged"
+        add(f"told_apart_{what}", name, told_apart(system, what, samples), 1 / 2)
+    add("counted", "one thing told from two that are alike", counted(system, samples), 1 / 2)
     same, other = languages(system, samples)
-    found["translations"] = ("cosine of captions with their translations", same)
-    found["not_translations"] = ("cosine of captions with translations of others", other)
-    found["gap"] = ("distance of the mean picture from the mean caption", gap(system, samples))
-    found["logit_scale"] = ("factor on the cosines", system.logit_scale.item())
-    return {key: Measured(name, value, samples, seed) for key, (name, value) in found.items()}
+    add("translations", "cosine of captions with their translations", same)
+    add("not_translations", "cosine of captions with translations of others", other)
+    add("gap", "distance of the mean picture from the mean caption", gap(system, samples))
+    add("logit_scale", "factor on the cosines", system.logit_scale.item())
+    return found
 
 
 @torch.no_grad()
@@ -236,5 +240,5 @@ def measure_noised_clip(system: ClipRecipe, seed: int = 0, samples: int = SAMPLE
             like = system.image_emb(x_t, t) @ read(system, group).T
             right.append((like.argmax(1).cpu() == torch.arange(len(group))).float().mean())
         name = f"pictures that find their caption among {AMONG}, noised to t = {t}"
-        found[f"finds_caption_{t}"] = Measured(name, torch.stack(right).mean().item(), samples, seed)
+        found[f"finds_caption_{t}"] = Measured(name, torch.stack(right).mean().item(), samples, seed, guess=1 / AMONG)
     return found

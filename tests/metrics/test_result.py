@@ -21,6 +21,12 @@ def test_reads_as_a_sentence_with_its_floor():
     assert text == "FD 5.25 ± 0.2 feature units squared (real data: 0.12), 10,000 samples, seed 3"
 
 
+def test_beside_it_may_stand_what_guessing_scores():
+    named = Measured("colour named right", 0.9, samples=1000, seed=0, guess=1 / 8)
+    assert str(named) == "colour named right 0.9 (by guessing: 0.12), 1,000 samples, seed 0"
+    assert Measured.from_json(named.to_json()) == named
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_number_that_is_none_is_refused(value):
     with pytest.raises(ValueError, match="finite"):
