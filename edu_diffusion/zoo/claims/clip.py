@@ -13,9 +13,9 @@ from edu_diffusion.zoo.claims.arms import of_zoo
 from edu_diffusion.zoo.claims.core import Arms, Claim, Finding, Number, Numbers, lower, over_seeds, verdict
 from edu_diffusion.zoo.measure_text import AMONG, ATTRIBUTES, MANY, WORDINGS, groups, retrieval, told_apart, zero_shot
 
-# About four minutes of one core for an arm. All see the same number of pairs, and no arm is tuned alone. The learning rate
-# goes with the square root of the batch, as suits Adam (Malladi et al. 2022, arXiv:2205.10287); RATE is that of 64. With
-# twice this RATE two of three trainings in batches of 256 hardly left a plateau: that would have compared rates.
+# About two minutes of one core for an arm. All see the same number of pairs, and none is tuned alone. The learning
+# rate goes with the square root of the batch, as suits Adam (Malladi et al. 2022, arXiv:2205.10287); RATE is that of
+# 64. With twice this RATE two of three trainings in batches of 256 hardly left a plateau: that compared rates.
 PAIRS, RATE, DECAY, SHARE = 64_000, 5e-4, 0.99, 0.25
 SIZES, MAIN = (16, 64, 256), 256  # of batches; the arms with exchanged pairs have the main one
 SEEDS = (0, 1, 2)
