@@ -23,16 +23,18 @@ def short(value: float) -> str:
 
 
 def models() -> str:
-    """A line for each model of the zoo: its first result, beside what real data score, and what it took.
+    """A line for each model of the zoo: its first result, beside what real data or guessing score, and what it took.
 
     A model that was drawn from in more than one way has a line for each.
     """
-    lines = ["| model | measured | real data | samples | trained in |", "| --- | --- | ---: | ---: | --- |"]
+    heads = ("model", "measured", "real data, or guessing", "samples", "trained in")
+    lines = [f"| {' | '.join(heads)} |", "| --- | --- | ---: | ---: | --- |"]
     for path in sorted(CARDS.glob("*.json")):
         card = json.loads(path.read_text())
         first, others = list(card["results"].items())[:1], [one for one in card["results"].items() if "_fd" in one[0]]
         for _, result in first + others:
-            real = short(result["floor"]) if "floor" in result else ""
+            beside = result.get("floor", result.get("guess"))
+            real = "" if beside is None else short(beside)
             value = f"{result['name']} **{short(result['value'])}**"
             cost = f"{card['minutes']:.0f} minutes, {card['machine']}, seed {card['seed']}"
             lines.append(f"| `{card['name']}` | {value} | {real} | {result['samples']:,} | {cost} |")
