@@ -140,6 +140,7 @@ def spread(z: Sets, given: Vague, seed: int = 0) -> dict[str, Measured]:
     captions, draws, _ = z.shape
     real = given.real.flatten(1, 2)
     right, variant = nearest_real(z, given)
+    own = right.float().mean().item()
     kinds, samples = given.real.shape[1], captions * draws
     # Every draw with every real embedding of its caption.
     cosine = torch.einsum("cnd,cmd->cnm", z, real).mean().item()
@@ -155,7 +156,13 @@ def spread(z: Sets, given: Vague, seed: int = 0) -> dict[str, Measured]:
             floor=expected_distinct(draws, kinds),
             unit=f"of {kinds}",
         ),
-        "right": Measured("draws nearest to a real one of their caption", right.float().mean().item(), samples, seed),
+        "right": Measured(
+            "draws nearest to a real one of their caption",
+            right.float().mean().item(),
+            samples,
+            seed,
+            guess=1 / captions,
+        ),
     }
 
 
@@ -190,5 +197,7 @@ def measure_prior(
     found = nearness(system, test, seed) | spread(drawn_sets(system, given, seed), given, seed)
     found["new_cosine"] = nearness(system, new, seed)["cosine"]
     if isinstance(system, ArPrior):
-        found["codes_cosine"] = Measured("cosine that the codes leave", system.ceiling(test.x), samples, seed)
+        found["codes_cosine"] = Measured(
+            "cosine that the codes leave", system.ceiling(test.x), samples, seed, floor=1.0
+        )
     return found

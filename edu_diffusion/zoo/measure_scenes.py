@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from edu_diffusion.conditioning.lowres import double, halve
 from edu_diffusion.data.captions import full_caption
 from edu_diffusion.data.reader import Accuracy, caption_accuracy
-from edu_diffusion.data.scenes import COLOURS, Scene, Scenes, is_held_out
+from edu_diffusion.data.scenes import COLOURS, Scene, Scenes, is_held_out, render
 from edu_diffusion.diffusion import ClipX0, ddim, generate
 from edu_diffusion.diffusion.editing import seam
 from edu_diffusion.metrics import Measured, extract, frechet_distance, nearest, real_floor
@@ -109,8 +109,8 @@ def measure_glide(system, seed: int = 0, samples: int = 1000) -> dict[str, Measu
     found = accuracies(caption_accuracy(captions, pictures), seed, real_accuracy(samples))
     for name, key, options in (("in Chinese", "zh", {"language": "zh"}), ("held out", "held", {"split": "held-out"})):
         others, _ = asked(samples, **options)
-        result = caption_accuracy(others, drawn(system, others, seed))
-        found[f"whole_{key}"] = Measured(f"whole captions right, {name}", result.whole, samples, seed)
+        result, best = caption_accuracy(others, drawn(system, others, seed)), real_accuracy(samples, **options)
+        found[f"whole_{key}"] = Measured(f"whole captions right, {name}", result.whole, samples, seed, best.whole)
     near, floor = (
         nearest(part[:500], real(2 * REAL, "train")).distance.median().item()
         for part in (pictures, real(min(samples, 500)))
@@ -141,9 +141,9 @@ def accuracies(result: Accuracy, seed: int, best: Accuracy) -> dict[str, Measure
 
 
 @cache
-def real_accuracy(samples: int) -> Accuracy:
+def real_accuracy(samples: int, split: str = "test", language: str = "en") -> Accuracy:
     """What the reader finds in real pictures of the same captions: the best there could be."""
-    return caption_accuracy(asked(samples)[0], real(samples))
+    return caption_accuracy(asked(samples, split, language)[0], real(samples, split))
 
 
 def measure_upsampler(system, seed: int = 0, samples: int = 1000) -> dict[str, Measured]:
@@ -179,12 +179,12 @@ def recolour(system, seed: int = 0, samples: int = 500) -> dict[str, Measured]:
     x0, wanted = real(samples, only=1), [recoloured(scene, i) for i, scene in enumerate(scenes)]
     mask, captions = around(x0), [full_caption(scene) for scene in wanted]
     made = painted(system, x0, mask, captions, seed)
-    result = caption_accuracy(wanted, made)
+    result, best = caption_accuracy(wanted, made), caption_accuracy(wanted, render(wanted, SIDE, split="test"))
     changed = ((made - x0).abs() * ~mask).max().item()
     return {
-        "colour": Measured("the new colour is there", result.kinds["colour"], samples, seed),
-        "recoloured": Measured("all as asked for, with the new colour", result.whole, samples, seed),
-        "outside": Measured("largest change outside the hole", changed, samples, seed),
+        "colour": Measured("the new colour is there", result.kinds["colour"], samples, seed, best.kinds["colour"]),
+        "recoloured": Measured("all as asked for, with the new colour", result.whole, samples, seed, best.whole),
+        "outside": Measured("largest change outside the hole", changed, samples, seed, floor=0.0),
     }
 
 
@@ -198,16 +198,26 @@ def restore(system, seed: int = 0, samples: int = 500) -> dict[str, Measured]:
     mask = halves(around(x0))
     made = painted(system, x0, mask, [full_caption(scene) for scene in scenes], seed)
     off = (seam(made, mask) - seam(x0, mask)).abs().mean().item()
-    hidden = ((made - x0).square() * mask).flatten(1).sum(1) / (3 * mask.flatten(1).sum(1))
+    found, best = caption_accuracy(scenes, made), caption_accuracy(scenes, x0)
     return {
-        "restored": Measured(
-            "whole scenes right, half of the thing hidden", caption_accuracy(scenes, made).whole, samples, seed
-        ),
+        "restored": Measured("whole scenes right, half of the thing hidden", found.whole, samples, seed, best.whole),
         "seam": Measured("the seam's jump, off from the true picture's", off, samples, seed, floor=0.0),
         "hidden": Measured(
-            "error inside the hole", hidden.mean().sqrt().item(), samples, seed, unit="root mean square"
+            "error inside the hole",
+            error_inside(made, x0, mask),
+            samples,
+            seed,
+            floor=0.0,
+            unit="root mean square",
+            guess=error_inside(x0.roll(1, 0), x0, mask),
         ),
     }
+
+
+def error_inside(made: Pictures, x0: Pictures, mask: Boxes) -> float:
+    """The root mean squared difference inside the holes; by guessing it is that of another real picture."""
+    squared = ((made - x0).square() * mask).flatten(1).sum(1) / (3 * mask.flatten(1).sum(1))
+    return squared.mean().sqrt().item()
 
 
 def painted(system, x0: Pictures, mask: Boxes, captions: Sequence[str], seed: int) -> Float[Tensor, "n 3 s s"]:

@@ -12,7 +12,9 @@ from edu_diffusion.zoo.store import HERE, LARGEST, card_path, weights_path
 # There is no such thing as a best of these.
 WITHOUT_FLOOR = (
     "accuracy",
-    "time a picture",
+    "time a",  # picture, embedding
+    "time of",
+    "PSNR",  # that of bicubic and bilinear enlarging are results too
     "variational bound",
     "of it, the ",
     "cost of",

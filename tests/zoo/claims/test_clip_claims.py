@@ -1,6 +1,7 @@
 """The claims about CLIP: their verdicts on given numbers, and an arm of two steps."""
 
 import pytest
+import torch
 
 from edu_diffusion.zoo.claims import clip
 from edu_diffusion.zoo.claims.core import DOES_NOT, HOLDS, IN_PART, Arms
@@ -10,7 +11,8 @@ GOOD = {
     "clip-batch-16": {"found": 0.70, "named": 0.90, "told places": 0.5, "told colours": 0.5},
     "clip-batch-64": {"found": 0.80, "named": 0.94, "told places": 0.5, "told colours": 0.5},
     "clip-batch-256": {"found": 0.90, "named": 0.97, "told places": 0.5, "told colours": 0.5},
-    "clip-swapped-256": {"found": 0.89, "named": 0.96, "told places": 0.99, "told colours": 0.95},
+    "clip-further-256": {"found": 0.99, "named": 0.97, "told places": 0.5, "told colours": 0.5},
+    "clip-further-swapped-256": {"found": 0.89, "named": 0.96, "told places": 0.99, "told colours": 0.95},
 }
 
 
@@ -27,7 +29,7 @@ class StoredArms(Arms):
         arm, _, seed = name.partition("-seed")
         size, share = int(arm.split("-")[-1]), clip.SHARE if "swapped" in arm else 0.0
         moved = {key: value + self.spread * (int(seed) - 1) for key, value in self.found[arm].items()}
-        return moved | {"budget": clip.budget(size, share)}
+        return moved | {"budget": clip.budget(size, share, clip.START if "further" in arm else None)}
 
 
 class TestBatch:
@@ -58,18 +60,18 @@ class TestBinding:
         ("changes", "says"),
         [
             ({}, HOLDS),
-            ({"clip-batch-256": {"told places": 0.8}}, IN_PART),
-            ({"clip-swapped-256": {"told colours": 0.6}}, IN_PART),
-            ({"clip-batch-256": {"told colours": 0.8}, "clip-swapped-256": {"told places": 0.6}}, DOES_NOT),
+            ({"clip-further-256": {"told places": 0.8}}, IN_PART),
+            ({"clip-further-swapped-256": {"told colours": 0.6}}, IN_PART),
+            ({"clip-further-256": {"told colours": 0.8}, "clip-further-swapped-256": {"told places": 0.6}}, DOES_NOT),
         ],
     )
     def test_verdict(self, changes, says):
         assert clip.measure_binding(StoredArms(changes)).verdict == says
 
-    def test_the_plain_arms_are_those_of_the_batch_claim(self):
+    def test_the_arms_differ_in_nothing_but_the_exchanged_pairs(self):
         arms = StoredArms({})
         clip.measure_binding(arms)
-        assert {"clip-batch-256-seed0", "clip-swapped-256-seed2"} <= set(arms.asked)
+        assert arms.asked == [f"clip-further{kind}-256-seed{seed}" for kind in ("", "-swapped") for seed in (0, 1, 2)]
 
 
 class TestZeroShot:
@@ -110,3 +112,12 @@ class TestArms:
         assert clip.seeds(small, "some", 4, 0.25) == [record]
         with pytest.raises(ValueError, match=r"another budget \(exchanged\)"):
             clip.seeds(small, "some", 4, 0.0)
+
+    def test_an_arm_may_begin_at_trained_weights(self, small, monkeypatch):
+        kept = []
+        monkeypatch.setattr(clip, "train", lambda *arguments, **options: [])
+        monkeypatch.setattr(clip, "evaluate", lambda system: kept.append(system.net.state_dict()) or {})
+        (record,) = clip.seeds(small, "some", 4, 0.25, clip.START)
+        assert record["budget"] == clip.budget(4, 0.25, clip.START) != clip.budget(4, 0.25)
+        start = clip.load(clip.START).net.state_dict()
+        assert all(torch.equal(kept[0][name], tensor) for name, tensor in start.items())
