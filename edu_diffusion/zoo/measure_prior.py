@@ -156,13 +156,7 @@ def spread(z: Sets, given: Vague, seed: int = 0) -> dict[str, Measured]:
             floor=expected_distinct(draws, kinds),
             unit=f"of {kinds}",
         ),
-        "right": Measured(
-            "draws nearest to a real one of their caption",
-            right.float().mean().item(),
-            samples,
-            seed,
-            guess=1 / captions,
-        ),
+        "right": Measured("draws nearest to a real one of their caption", own, samples, seed, guess=1 / captions),
     }
 
 
