@@ -29,8 +29,8 @@ class Card:
     results: dict[str, Measured] = field(default_factory=dict)
 
     def with_results(self, results: dict[str, Measured]) -> "Card":
-        """The card with these results added; those of the same name are replaced."""
-        return replace(self, results=self.results | results)
+        """The card with these results and no others: a number that is not measured any more does not stay."""
+        return replace(self, results=results)
 
     def to_json(self) -> dict:
         """A plain dictionary."""

@@ -212,11 +212,9 @@ def measure_clip(system: ClipRecipe, seed: int = 0, samples: int = SAMPLES) -> d
         picture, text = retrieval(system, given, language)
         add(f"finds_caption_{language}", f"pictures that find their {name} caption among {AMONG}", picture, 1 / AMONG)
         add(f"finds_picture_{language}", f"{name} captions that find their picture among {AMONG}", text, 1 / AMONG)
-    for attribute, values in ATTRIBUTES.items():
-        for key, wording in WORDINGS.items():
-            right = zero_shot(system, attribute, wording, samples)
-            name = f"{attribute} named right, for a class {wording.name}"
-            add(f"zero_shot_{attribute}_{key}", name, right, 1 / len(values))
+    for attribute, values in ATTRIBUTES.items():  # the other wordings are compared by the claim clip-zero-shot
+        right = zero_shot(system, attribute, MANY, samples)
+        add(f"zero_shot_{attribute}", f"{attribute} named right, for a class {MANY.name}", right, 1 / len(values))
     for what in ("places", "colours"):
         name = f"pictures that prefer their caption to the one with {what} exchanged"
         add(f"told_apart_{what}", name, told_apart(system, what, samples), 1 / 2)

@@ -42,7 +42,7 @@ def measure_zero_shot(arms: Arms) -> Finding:
         shares = [found[f"{attribute}@{key}"] for attribute in ATTRIBUTES]
         wrong[key] = Number(100 * (1 - sum(shares) / len(shares)), unit="%")
     numbers = {
-        f"{attribute} by {wording.name}: named right": Number(100 * found[f"{attribute}@{key}"], unit="%")
+        f"{attribute} named right: by {wording.name}": Number(100 * found[f"{attribute}@{key}"], unit="%")
         for attribute in ATTRIBUTES
         for key, wording in WORDINGS.items()
     }
