@@ -143,7 +143,7 @@ SCENES = (
         "decoder-16",
         "unCLIP's decoder: 16x16 pictures of image embeddings, reads captions too",
         decoder,
-        Plan(steps=8000, ema=0.999),
+        Plan(steps=16_000, ema=0.999),
         measure_decoder,
     ),
 )
