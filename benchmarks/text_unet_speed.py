@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     data = Scenes(tokenizer, size=SIDE, count=10 * batch)
     captions = data[torch.arange(batch)].y
     torch.manual_seed(0)
-    ours, theirs = text_unet(tokenizer), text_unet(tokenizer)
+    ours, theirs = text_unet(tokenizer), text_unet(tokenizer, layout=0)
     sizes = {"course": parameters(ours.unet)}
     theirs.unet = Peer(theirs.text.width)
     sizes["peer"] = parameters(theirs.unet)

@@ -27,6 +27,7 @@ from edu_diffusion.conditioning.text import Tokenizer, scene_tokenizer
 from edu_diffusion.diffusion import ClassifierFree, ClipX0, NoiseSchedule, Rule, Target, V, cosine, dpm_pp, generate
 from edu_diffusion.nets import UNet
 from edu_diffusion.nets.layers import resize
+from edu_diffusion.nets.layout import LayoutMap
 from edu_diffusion.systems.ddpm import DDPM
 from edu_diffusion.systems.frozen_clip import OnClip, unsigned
 from edu_diffusion.types import Batch, Cond, Rng
@@ -34,7 +35,6 @@ from edu_diffusion.types import Batch, Cond, Rng
 Pictures = Float[Tensor, "b 3 h w"]
 Embeddings = Float[Tensor, "b e"]
 Numbers = Int[Tensor, "b length"]
-MAP = 8  # the height and width of the spatial map
 SCALE, STEPS = 2.0, 10  # of guidance and sampling, where nothing else is said
 
 
@@ -67,7 +67,7 @@ class DecoderNet(nn.Module):
         # A caption's states are tokens as they are; the embedding's must be as wide.
         inside = text or width
         self.to_tokens = nn.Linear(width, tokens * inside) if tokens else None
-        self.to_map = nn.Linear(width, spatial * MAP**2) if spatial else None
+        self.to_map = LayoutMap(width, spatial) if spatial else None
         told = {"vec": width if vec else None, "tokens": inside if tokens or text else None, "spatial": spatial}
         self.unet = UNet(3, **{"widths": (96, 160), "attention": (True, True)} | options | told)
 
@@ -80,7 +80,8 @@ class DecoderNet(nn.Module):
         # Each number of a vector of length 1 is small; networks are made for numbers of size 1.
         z = cond.vec * self.width**0.5
         tokens, mask = self._tokens(z, cond)
-        told = Cond(z if self.vec else None, tokens, mask, self._map(z, x_t))
+        layout = None if self.to_map is None else self.to_map(z, x_t)
+        told = Cond(z if self.vec else None, tokens, mask, layout)
         return self.unet(x_t, t, told)
 
     def _tokens(self, z: Embeddings, cond: Cond) -> tuple[Float[Tensor, "b n d"] | None, Bool[Tensor, "b n"] | None]:
@@ -96,12 +97,6 @@ class DecoderNet(nn.Module):
         if tokens is None:
             return mine, None
         return torch.cat([mine, tokens.to(mine.dtype)], 1), torch.cat([mask.new_ones(mine.shape[:2]), mask], 1)
-
-    def _map(self, z: Embeddings, x_t: Pictures) -> Float[Tensor, "b m h w"] | None:
-        """The embedding as a few channels of x_t's size."""
-        if self.to_map is None:
-            return None
-        return resize(self.to_map(z).unflatten(1, (-1, MAP, MAP)), x_t.shape[-2:]).to(x_t.dtype)
 
     def _check(self, cond: Cond | None) -> None:
         if cond is None or cond.vec is None or cond.vec.shape[1] != self.width:

@@ -1,8 +1,12 @@
 """GLIDE: text-guided diffusion and editing (Nichol et al. 2021, arXiv:2112.10741), on one page.
 
-A caption takes the place of the class. A transformer reads it, trained along with the U-Net: the caption's own vector
-is added to the time embedding, and the words are looked at by attention, beside the picture's places. For one example
-in ten the caption is left out, so the network can be guided without a classifier, as in lesson 13.
+A caption takes the place of the class. A transformer reads it: the caption's own vector is added to the time embedding,
+and the words are looked at by attention, beside the picture's places. A third way is ours, for a network as small as
+this: the vector as a small map, joined to the noisy picture. For one example in ten the caption is left out, so the
+network can be guided without a classifier, as in lesson 13.
+
+The transformer may be new, and learn along with the U-Net, as in the paper. `Glide.from_clip` takes a trained CLIP's
+text tower and leaves it as it is: here that is what makes captions heard at all in an hour of two cores.
 
     glide.pictures(["a red star"], generator)                a picture for each caption
     glide.change(x, ["a blue star"], generator, 0.6)         image-to-image: the same picture, another caption
@@ -14,7 +18,7 @@ in ten the caption is left out, so the network can be guided without a classifie
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -38,6 +42,8 @@ from edu_diffusion.diffusion import (
 from edu_diffusion.diffusion.editing import Beside, check_mask, composite, holding, image_to_image
 from edu_diffusion.nets import UNet
 from edu_diffusion.nets.layers import zeroed
+from edu_diffusion.nets.layout import LayoutMap
+from edu_diffusion.systems.clip import ClipRecipe
 from edu_diffusion.systems.ddpm import DDPM
 from edu_diffusion.training import bare
 from edu_diffusion.types import Batch, Cond, Rng, check_pictures
@@ -49,15 +55,18 @@ SCALE, STEPS = 3.0, 25  # of guidance, and of sampling, where nothing else is sa
 
 
 class TextUNet(nn.Module):
-    """A U-Net and the text encoder that is trained with it: one network, so that one average and one file hold both.
+    """A U-Net and the text encoder it listens to: one network, so that one average and one file hold both.
 
-    Options are the U-Net's. A caption is read once, by `read`; what comes out serves for every step.
+    `layout` is how many channels of 8 by 8 places the caption's vector is turned into, beside the paper's two ways; 0
+    for none. `spatial` are channels of a condition of its own (a hole). If not `learn_text`, the text encoder stays as
+    it is. Other options are the U-Net's. A caption is read once, by `read`; what comes out serves for every step.
     """
 
-    def __init__(self, text: TextEncoder, **options):
+    def __init__(self, text: TextEncoder, *, layout: int = 8, spatial: int = 0, learn_text: bool = True, **options):
         super().__init__()
-        self.text = text
-        told = {"vec": text.width, "tokens": text.width}
+        self.text, self.learn_text, self.spatial = text.requires_grad_(learn_text), learn_text, spatial
+        self.to_map = LayoutMap(text.width, layout) if layout else None
+        told = {"vec": text.width, "tokens": text.width, "spatial": layout + spatial}
         self.unet = UNet(3, **{"widths": (64, 128), "attention": (False, True)} | options | told)
 
     def read(self, tokens: Int64[Tensor, "b length"]) -> Cond:
@@ -67,11 +76,16 @@ class TextUNet(nn.Module):
 
     def forward(self, x_t: Pictures, t: Float[Tensor, "b"], cond: Cond | None = None) -> Float[Tensor, "b o h w"]:
         """The U-Net's output, told captions that have been read."""
+        if self.to_map is not None and cond is not None:
+            layout = self.to_map(cond.vec, x_t)
+            # A hole's channels come last, where `widened` puts them.
+            both = layout if cond.spatial is None else torch.cat([layout, cond.spatial], dim=1)
+            cond = replace(cond, spatial=both)
         return self.unet(x_t, t, cond)
 
 
 def text_unet(tokenizer: Tokenizer | None = None, *, width: int = 128, depth: int = 2, **options) -> TextUNet:
-    """GLIDE's network at the course's size, for 32x32 pictures in colour: about 2.4 million parameters.
+    """GLIDE's network at the course's size, for 32x32 pictures in colour, with a new text encoder: 2.4M parameters.
 
     `width` and `depth` are the text encoder's; it reads the captions of the scenes, if nothing else is said.
     """
@@ -92,6 +106,16 @@ class Glide(DDPM):
     target: Target = V
     tokenizer: Tokenizer = field(default_factory=scene_tokenizer)
     p_uncond: float = 0.1
+
+    @classmethod
+    def from_clip(cls, clip: ClipRecipe, **options) -> "Glide":
+        """An untrained one that reads captions as this CLIP does: with a copy of its text tower, which stays as it is.
+
+        Options are those of `TextUNet`. (Later systems take a frozen text encoder too, as Imagen does,
+        arXiv:2205.11487, section 2.1.)
+        """
+        text = copy.deepcopy(clip.inner.text).cpu()
+        return cls(TextUNet(text, learn_text=False, **options), tokenizer=clip.tokenizer)
 
     def __post_init__(self):
         self.net = self.net or self.new_net()
@@ -143,7 +167,7 @@ class Glide(DDPM):
         """
         return ClassifierFree(denoiser or self.denoiser, scale, self.told(self.tokenizer.null))
 
-    def clip_guided(self, clip, captions: Captions, scale: float, denoiser=None) -> ClassifierGuided:
+    def clip_guided(self, clip: ClipRecipe, captions: Captions, scale: float, denoiser=None) -> ClassifierGuided:
         """The denoiser, pushed to where `clip`, a `ClipRecipe`, finds its caption again (section 2.4). 0 is off.
 
         Raises: ValueError if that CLIP reads other words, or was trained on noise of another schedule.
@@ -270,14 +294,16 @@ def widened(net: TextUNet, channels: int) -> TextUNet:
 
     Raises: ValueError if the network takes spatial channels already.
     """
-    if net.unet.spatial:
-        raise ValueError(f"this network takes {net.unet.spatial} spatial channels already: start from a plain one")
+    if net.spatial:
+        raise ValueError(f"this network takes {net.spatial} spatial channels already: start from a plain one")
     wide = copy.deepcopy(net).train().requires_grad_(True)
+    wide.text.requires_grad_(wide.learn_text)
     old = wide.unet.enter
     new = zeroed(nn.Conv2d(old.in_channels + channels * wide.unet.patch**2, old.out_channels, 3, padding=1))
     with torch.no_grad():
         # Folding pixels into channels keeps the channels' order: those of x_t come first, the new ones after them.
         new.weight[:, : old.in_channels] = old.weight
         new.bias.copy_(old.bias)
-    wide.unet.enter, wide.unet.spatial = new.to(old.weight.device), channels
+    wide.unet.enter, wide.unet.spatial = new.to(old.weight.device), net.unet.spatial + channels
+    wide.spatial = channels
     return wide

@@ -12,7 +12,6 @@ from edu_diffusion.data.scenes import WithSwapped, with_swapped
 from edu_diffusion.systems.ar_prior import ArPrior
 from edu_diffusion.systems.clip import ClipRecipe
 from edu_diffusion.systems.decoder import Decoder, DecoderNet
-from edu_diffusion.systems.glide import Glide
 from edu_diffusion.systems.prior import DiffusionPrior, embedded
 from edu_diffusion.systems.upsampler import Upsampler
 from edu_diffusion.types import Batch
@@ -21,7 +20,7 @@ from edu_diffusion.zoo.measure_prior import measure_prior
 from edu_diffusion.zoo.measure_scenes import measure_glide, measure_inpaint, measure_upsampler
 from edu_diffusion.zoo.measure_text import measure_clip, measure_noised_clip
 from edu_diffusion.zoo.measure_unclip import measure_decoder
-from edu_diffusion.zoo.starts import tuned_to_inpaint
+from edu_diffusion.zoo.starts import reading_as_clip, tuned_to_inpaint
 
 COUNT, EMBEDDED = 400_000, 50_000  # scenes that are drawn on the fly; those whose embeddings are kept in memory
 
@@ -102,7 +101,7 @@ SCENES = (
     on_scenes(
         "glide-32",
         "GLIDE: draws 32x32 pictures of captions",
-        Glide,
+        reading_as_clip,
         Plan(steps=20_000, batch=32, ema=0.999),
         measure_glide,
     ),

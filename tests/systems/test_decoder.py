@@ -58,7 +58,7 @@ class TestNet:
 
     def test_the_map_says_something_of_each_place(self):
         net = DecoderNet(WIDTH, spatial=2, **SMALL)
-        told = net._map(torch.randn(2, WIDTH, generator=seeded()), self.x)
+        told = net.to_map(torch.randn(2, WIDTH, generator=seeded()), self.x)
         assert told.shape == (2, 2, 16, 16)
         assert torch.equal(resize(told, (8, 8)).repeat_interleave(2, 2).repeat_interleave(2, 3), told)
         assert told[0, 0].unique().numel() == 64

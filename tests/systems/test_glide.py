@@ -7,7 +7,7 @@ from edu_diffusion.conditioning.masks import box
 from edu_diffusion.conditioning.text import TextEncoder, Tokenizer
 from edu_diffusion.data import Batches
 from edu_diffusion.diffusion import ClassifierFree, ClassifierGuided, cosine, linear, simple_loss
-from edu_diffusion.systems.clip import CLIP, ClipRecipe, ImageTower
+from edu_diffusion.systems.clip import CLIP, ClipRecipe, ImageTower, fingerprint
 from edu_diffusion.systems.glide import Glide, GlideInpaint, TextUNet, text_unet, widened
 from edu_diffusion.training import Ema, adamw, train
 from edu_diffusion.types import Batch, Rng
@@ -118,6 +118,51 @@ class TestCaptions:
             glide().check(Batch(2 * batch().x, batch().y))
 
 
+class TestLayout:
+    def test_the_map_tells_the_places_apart_and_can_be_left_out(self):
+        told, plain = glide(), Glide(awake(tiny_net(layout=0)), tokenizer=WORDS)
+        assert plain.net.to_map is None and plain.net.unet.spatial == 0
+        layout = told.net.to_map(told.told(["a red star"]).vec, torch.zeros(1, 3, 32, 32))
+        assert layout.shape == (1, 8, 32, 32) and layout.std(dim=(2, 3)).min() > 0
+
+    def test_without_the_map_it_is_the_papers_network(self):
+        torch.manual_seed(0)
+        plain = Glide(awake(tiny_net(layout=0)), tokenizer=WORDS)
+        x_t, cond = torch.randn(2, 3, 32, 32, generator=seeded()), plain.told(["a red star"] * 2)
+        assert torch.equal(plain.net(x_t, torch.ones(2), cond), plain.net.unet(x_t, torch.ones(2), cond))
+
+
+class TestReadingAsClip:
+    @staticmethod
+    def both() -> tuple[ClipRecipe, Glide]:
+        clip = TestGuidance.clip()
+        recipe = Glide.from_clip(clip, **TINY)
+        awake(recipe.net.unet)
+        return clip, recipe
+
+    def test_it_reads_what_clip_reads(self):
+        clip, recipe = self.both()
+        tokens = WORDS(["a red star", "a blue ring"])
+        assert torch.equal(recipe.told(tokens).tokens, clip.text_states(tokens).cpu())
+
+    def test_its_text_encoder_is_not_trained_and_clip_is_not_touched(self):
+        clip, recipe = self.both()
+        before = fingerprint(clip)
+        optimisers = {"net": adamw(recipe.net.parameters(), 2e-3, warmup=1)}
+        old = recipe.net.unet.leave[-1].weight.clone()
+        for _ in train(recipe, Batches(batch(), 8, seed=0), optimisers, steps=3):
+            pass
+        assert not torch.equal(recipe.net.unet.leave[-1].weight, old)
+        for mine, theirs in zip(recipe.net.text.parameters(), clip.inner.text.parameters(), strict=True):
+            assert torch.equal(mine, theirs) and mine is not theirs
+        assert fingerprint(clip) == before
+
+    def test_tuned_to_inpaint_it_stays_as_it_is_too(self):
+        tuned = GlideInpaint.from_glide(self.both()[1])
+        assert not any(p.requires_grad for p in tuned.net.text.parameters())
+        assert all(p.requires_grad for p in tuned.net.unet.parameters())
+
+
 class TestGuidance:
     def test_the_null_is_the_null_caption_read(self):
         recipe = glide()
@@ -224,8 +269,8 @@ class TestTuning:
         tuned = GlideInpaint.from_glide(plain)
         assert all(p.requires_grad for p in tuned.net.parameters()) and tuned.net.training
         one_loss(tuned, batch()).backward()
-        assert tuned.net.unet.enter.weight.grad[:, 3 * 16 :].abs().sum() > 0, "the new channels get a gradient"
-        assert plain.net.unet.spatial == 0 and not any(p.requires_grad for p in plain.net.parameters())
+        assert tuned.net.unet.enter.weight.grad[:, (3 + 8) * 16 :].abs().sum() > 0, "the new channels get a gradient"
+        assert plain.net.spatial == 0 and not any(p.requires_grad for p in plain.net.parameters())
 
     def test_it_is_shown_the_picture_around_the_hole_and_not_what_is_in_it(self):
         tuned, x_t = inpaint(), torch.randn(2, 3, 32, 32, generator=seeded())
