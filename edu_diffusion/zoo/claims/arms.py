@@ -12,7 +12,7 @@ from edu_diffusion.nets import UNet
 from edu_diffusion.systems.ddpm import DDPM, ddpm_unet
 from edu_diffusion.training import Checkpoint, Ema, Recipe, adamw, pick_runtime, train
 from edu_diffusion.types import Cond
-from edu_diffusion.zoo.claims.core import Arms, Number, Numbers, over_seeds
+from edu_diffusion.zoo.claims.core import Arms, Number, Numbers, check_budget, over_seeds
 from edu_diffusion.zoo.loading import card, load
 from edu_diffusion.zoo.measure import draw, fd
 
@@ -85,12 +85,7 @@ def all_seeds(arms: Arms, arm: Arm) -> list[Numbers]:
     for seed in SEEDS:
         name = f"{arm.name}-seed{seed}"
         stored = arms.get(name, lambda checkpoint, seed=seed: run_arm(arm, seed, checkpoint))
-        unlike = [key for key, value in arm.budget().items() if stored["budget"].get(key) != value]
-        if unlike:
-            raise ValueError(
-                f"the arm {name} was measured with another budget ({', '.join(unlike)}) than is set now: "
-                "delete it from the ledger to measure it again"
-            )
+        check_budget(name, stored, arm.budget())
         runs.append(stored)
     return runs
 

@@ -17,7 +17,17 @@ from edu_diffusion.systems.autoencoder import (
 )
 from edu_diffusion.training import Checkpoint, adamw, train
 from edu_diffusion.zoo.claims.arms import of_zoo
-from edu_diffusion.zoo.claims.core import Arms, Claim, Finding, Number, Numbers, lower, over_seeds, verdict
+from edu_diffusion.zoo.claims.core import (
+    Arms,
+    Claim,
+    Finding,
+    Number,
+    Numbers,
+    check_budget,
+    lower,
+    over_seeds,
+    verdict,
+)
 from edu_diffusion.zoo.measure import BATCH, fd
 
 SAMPLES = 10_000
@@ -140,12 +150,7 @@ def score_arm(arms: Arms, sigma: float, seed: int) -> Numbers:
     """
     name = f"dae-ring-{key(f'{sigma:g}')}-seed{seed}"
     stored = arms.get(name, lambda checkpoint: run_score(sigma, seed, checkpoint) | {"seed": seed, "budget": budget()})
-    unlike = [name for name, value in budget().items() if stored["budget"].get(name) != value]
-    if unlike:
-        raise ValueError(
-            f"the arm {name} was measured with another budget ({', '.join(unlike)}) than is set now: "
-            "delete it from the ledger to measure it again"
-        )
+    check_budget(name, stored, budget())
     return stored
 
 

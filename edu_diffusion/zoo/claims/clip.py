@@ -10,7 +10,17 @@ from edu_diffusion.data.scenes import Scenes, with_swapped
 from edu_diffusion.systems.clip import ClipRecipe, freeze
 from edu_diffusion.training import Checkpoint, Ema, adamw, train
 from edu_diffusion.zoo.claims.arms import of_zoo
-from edu_diffusion.zoo.claims.core import Arms, Claim, Finding, Number, Numbers, lower, over_seeds, verdict
+from edu_diffusion.zoo.claims.core import (
+    Arms,
+    Claim,
+    Finding,
+    Number,
+    Numbers,
+    check_budget,
+    lower,
+    over_seeds,
+    verdict,
+)
 from edu_diffusion.zoo.loading import load
 from edu_diffusion.zoo.measure_text import AMONG, ATTRIBUTES, MANY, WORDINGS, groups, retrieval, told_apart, zero_shot
 
@@ -130,12 +140,7 @@ def seeds(arms: Arms, name: str, size: int, share: float, start: str | None = No
     runs = []
     for seed in SEEDS:
         record = arms.get(f"{name}-seed{seed}", partial(run_arm, size, share, seed, start))
-        unlike = [key for key, value in budget(size, share, start).items() if record["budget"].get(key) != value]
-        if unlike:
-            raise ValueError(
-                f"the arm {name}-seed{seed} was measured with another budget ({', '.join(unlike)}) than is set now: "
-                "delete it from the ledger to measure it again"
-            )
+        check_budget(f"{name}-seed{seed}", record, budget(size, share, start))
         runs.append(record)
     return runs
 

@@ -178,6 +178,19 @@ class Arms:
         return numbers
 
 
+def check_budget(name: str, record: Numbers, budget: Numbers) -> None:
+    """Refuse an arm's stored record that was made with other numbers than are set now: the two cannot be compared.
+
+    Raises: ValueError naming what differs.
+    """
+    unlike = [key for key, value in budget.items() if record["budget"].get(key) != value]
+    if unlike:
+        raise ValueError(
+            f"the arm {name} was measured with another budget ({', '.join(unlike)}) than is set now: delete it from "
+            "the ledger's arms to measure it again"
+        )
+
+
 @dataclass(frozen=True)
 class Claim:
     """A claim and how it is measured. `measure(arms)` must end in a `Finding`."""

@@ -16,7 +16,7 @@ from edu_diffusion.systems.gan import GAN, PointDiscriminator, PointGenerator
 from edu_diffusion.training import Checkpoint, Ema, Recipe, adamw, pick_runtime, train
 from edu_diffusion.types import Batch
 from edu_diffusion.zoo.claims.arms import SEEDS
-from edu_diffusion.zoo.claims.core import Arms, Claim, Finding, Number, Numbers, over_seeds, verdict
+from edu_diffusion.zoo.claims.core import Arms, Claim, Finding, Number, Numbers, check_budget, over_seeds, verdict
 from edu_diffusion.zoo.entries import find
 from edu_diffusion.zoo.families import training_compute
 from edu_diffusion.zoo.loading import card
@@ -130,8 +130,7 @@ def all_seeds(arms: Arms, arm: RingArm) -> list[Numbers]:
     for seed in SEEDS:
         name = f"{arm.name}-seed{seed}"
         stored = arms.get(name, lambda checkpoint, seed=seed: run_arm(arm, seed, checkpoint))
-        if stored["budget"] != arm.budget():
-            raise ValueError(f"the arm {name} was measured with another budget than is set now: delete it to measure")
+        check_budget(name, stored, arm.budget())
         runs.append(stored)
     return runs
 

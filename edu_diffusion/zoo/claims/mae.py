@@ -12,7 +12,17 @@ from edu_diffusion.nets.vit import ViT
 from edu_diffusion.systems.mae import MAE, Labelled, LabelledNet, MAENet, untrained
 from edu_diffusion.training import Checkpoint, Ema, adamw, train
 from edu_diffusion.zoo import measure_families
-from edu_diffusion.zoo.claims.core import Arms, Claim, Finding, Number, Numbers, lower, over_seeds, verdict
+from edu_diffusion.zoo.claims.core import (
+    Arms,
+    Claim,
+    Finding,
+    Number,
+    Numbers,
+    check_budget,
+    lower,
+    over_seeds,
+    verdict,
+)
 
 # About five minutes of one core for an arm, and half a million parameters. The same for all: no arm is tuned.
 STEPS, BATCH, RATE, DECAY = 3000, 64, 1e-3, 0.997
@@ -85,12 +95,7 @@ def stored(arms: Arms, name: str, run: Callable[[Checkpoint], Numbers]) -> Numbe
     Raises: ValueError if the stored record belongs to another budget.
     """
     record = arms.get(name, lambda checkpoint: run(checkpoint) | {"budget": budget()})
-    unlike = [key for key, value in budget().items() if record["budget"].get(key) != value]
-    if unlike:
-        raise ValueError(
-            f"the arm {name} was measured with another budget ({', '.join(unlike)}) than is set now: "
-            "delete it from the ledger to measure it again"
-        )
+    check_budget(name, record, budget())
     return record
 
 

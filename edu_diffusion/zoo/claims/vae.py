@@ -11,7 +11,17 @@ from edu_diffusion.data import Batches, fashion
 from edu_diffusion.systems.vae import VAE, active_units, in_bits, kl_to_prior, vae_net
 from edu_diffusion.training import Checkpoint, Ema, adamw, pick_runtime, train
 from edu_diffusion.zoo.claims.arms import of_zoo
-from edu_diffusion.zoo.claims.core import Arms, Claim, Finding, Number, Numbers, lower, over_seeds, verdict
+from edu_diffusion.zoo.claims.core import (
+    Arms,
+    Claim,
+    Finding,
+    Number,
+    Numbers,
+    check_budget,
+    lower,
+    over_seeds,
+    verdict,
+)
 from edu_diffusion.zoo.measure import fd
 
 BETAS, SEEDS = (0.25, 1.0, 4.0, 16.0, 64.0), (0, 1, 2)
@@ -36,11 +46,7 @@ def all_seeds(arms: Arms, beta: float) -> list[Numbers]:
     for seed in SEEDS:
         name = f"vae-beta-{beta:g}-seed{seed}"
         stored = arms.get(name, lambda checkpoint, seed=seed: run_arm(beta, seed, checkpoint))
-        if stored["budget"] != budget(beta):
-            raise ValueError(
-                f"the arm {name} was measured with another budget than is set now: delete it from the ledger's arms "
-                "to measure it again"
-            )
+        check_budget(name, stored, budget(beta))
         runs.append(stored)
     return runs
 
