@@ -21,6 +21,7 @@ from edu_diffusion.zoo.claims import (
     reverse,
     samples,
     sampling,
+    telling,
     unet,
     vae,
     vqvae,
@@ -42,7 +43,7 @@ from edu_diffusion.zoo.store import HERE
 LESSONS = (
     *(gan, autoencoder, mae, vae, vqvae),
     *(forward, reverse, unet, ddpm, samples, improved, sampling, adm, families, guidance),
-    *(clip, glide, prior, decoder, edits),
+    *(clip, telling, glide, prior, decoder, edits),
 )
 CLAIMS: dict[str, Claim] = {claim.id: claim for lesson in LESSONS for claim in lesson.CLAIMS}
 
