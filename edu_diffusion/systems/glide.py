@@ -6,7 +6,8 @@ this: the vector as a small map, joined to the noisy picture. For one example in
 network can be guided without a classifier, as in lesson 13.
 
 The transformer may be new, and learn along with the U-Net, as in the paper. `Glide.from_clip` takes a trained CLIP's
-text tower and leaves it as it is: here that is what makes captions heard at all in an hour of two cores.
+text tower: here that is what makes captions heard at all in an hour of one core. It may stay as it is, or learn along,
+but then more slowly than the rest.
 
     glide.pictures(["a red star"], generator)                a picture for each caption
     glide.change(x, ["a blue star"], generator, 0.6)         image-to-image: the same picture, another caption
@@ -108,14 +109,14 @@ class Glide(DDPM):
     p_uncond: float = 0.1
 
     @classmethod
-    def from_clip(cls, clip: ClipRecipe, **options) -> "Glide":
-        """An untrained one that reads captions as this CLIP does: with a copy of its text tower, which stays as it is.
+    def from_clip(cls, clip: ClipRecipe, *, learn_text: bool = False, **options) -> "Glide":
+        """An untrained one that reads captions as this CLIP does: with a copy of its text tower.
 
-        Options are those of `TextUNet`. (Later systems take a frozen text encoder too, as Imagen does,
-        arXiv:2205.11487, section 2.1.)
+        The copy stays as it is (as in Imagen, arXiv:2205.11487, section 2.1), unless `learn_text`: then it is trained
+        too, and should have a small learning rate, or it forgets what it knows. Other options are those of `TextUNet`.
         """
         text = copy.deepcopy(clip.inner.text).cpu()
-        return cls(TextUNet(text, learn_text=False, **options), tokenizer=clip.tokenizer)
+        return cls(TextUNet(text, learn_text=learn_text, **options), tokenizer=clip.tokenizer)
 
     def __post_init__(self):
         self.net = self.net or self.new_net()

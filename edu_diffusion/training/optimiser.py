@@ -1,6 +1,7 @@
 """An optimiser with its learning-rate schedule: what the loop steps for one phase of a recipe."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +54,7 @@ class Optimiser:
 
 
 def adamw(
-    parameters: Iterable[nn.Parameter],
+    parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
     rate: float = 1e-3,
     *,
     betas: tuple[float, float] = (0.9, 0.99),
@@ -61,6 +62,9 @@ def adamw(
     warmup: int = 100,
     clip: float | None = 1.0,
 ) -> Optimiser:
-    """AdamW (arXiv:1711.05101) with the course's defaults; `decay` is the weight decay."""
+    """AdamW (arXiv:1711.05101) with the course's defaults; `decay` is the weight decay.
+
+    Parameters may come in groups with a rate of their own, as torch's optimisers take them.
+    """
     inner = torch.optim.AdamW(list(parameters), lr=rate, betas=betas, weight_decay=decay, fused=True)
     return Optimiser(inner, warmup=warmup, clip=clip)

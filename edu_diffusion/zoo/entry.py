@@ -1,7 +1,10 @@
 """What an entry of the zoo is: how to build it, how it is trained, on what, and how it is measured."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
 
 from edu_diffusion.data import Dataset, checksum, fashion
 from edu_diffusion.metrics import Measured
@@ -11,7 +14,10 @@ from edu_diffusion.types import Batch
 
 @dataclass(frozen=True)
 class Plan:
-    """The numbers of a training: AdamW at `rate`, warmed up, then falling to 0; weights averaged with decay `ema`."""
+    """The numbers of a training: AdamW at `rate`, warmed up, then falling to 0; weights averaged with decay `ema`.
+
+    `slower` says which parts of a network learn at a share of the rate: those whose parameters' names begin so.
+    """
 
     steps: int
     batch: int = 64
@@ -21,6 +27,20 @@ class Plan:
     ema: float | None = 0.997
     flip: bool = False
     seed: int = 0
+    slower: Mapping[str, float] = field(default_factory=dict)
+
+    def groups(self, module: nn.Module) -> list[dict[str, Any]]:
+        """The module's parameters, in groups of one learning rate.
+
+        Raises: ValueError if no parameter's name begins as `slower` says.
+        """
+        shares = {}
+        for name, parameter in module.named_parameters():
+            share = next((share for start, share in self.slower.items() if name.startswith(start)), 1.0)
+            shares.setdefault(share, []).append(parameter)
+        if missing := set(self.slower.values()) - shares.keys():
+            raise ValueError(f"no parameter's name begins as slower says ({', '.join(self.slower)}): {missing}")
+        return [{"params": some, "lr": share * self.rate} for share, some in shares.items()]
 
 
 @dataclass(frozen=True)

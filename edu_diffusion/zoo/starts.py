@@ -4,13 +4,13 @@ from edu_diffusion.systems.glide import Glide, GlideInpaint
 
 
 def reading_as_clip(name: str = "clip-scenes") -> Glide:
-    """A GLIDE with a trained CLIP's text tower, which stays as it is; all else is new.
+    """A GLIDE with a trained CLIP's text tower, which learns on; all else is new.
 
     Raises: FileNotFoundError, saying how to train it, if that one is not there yet.
     """
     from edu_diffusion.zoo.loading import load
 
-    return Glide.from_clip(load(name, "cpu"))
+    return Glide.from_clip(load(name, "cpu"), learn_text=True)
 
 
 def tuned_to_inpaint(name: str = "glide-32") -> GlideInpaint:

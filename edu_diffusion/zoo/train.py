@@ -38,7 +38,7 @@ def train_entry(
     modules = dict(system.modules)
     ema = {} if plan.ema is None else {name: Ema(module, plan.ema) for name, module in modules.items()}
     optimisers = {
-        name: adamw(module.parameters(), plan.rate, betas=plan.betas, decay=plan.weight_decay)
+        name: adamw(plan.groups(module), plan.rate, betas=plan.betas, decay=plan.weight_decay)
         for name, module in modules.items()
     }
     data = Batches(entry.data(), plan.batch, seed=plan.seed, rank=here.rank, world=here.world, flip=plan.flip)
@@ -66,7 +66,8 @@ def train_entry(
             "weight_decay": plan.weight_decay,
             "ema": plan.ema,
             "flip": plan.flip,
-        },
+        }
+        | ({"slower": ", ".join(f"{name}* {share:g}" for name, share in plan.slower.items())} if plan.slower else {}),
         seed=plan.seed,
         steps=last.step,
         images=last.step * plan.batch,

@@ -157,6 +157,16 @@ class TestReadingAsClip:
             assert torch.equal(mine, theirs) and mine is not theirs
         assert fingerprint(clip) == before
 
+    def test_it_may_learn_on(self):
+        clip = TestGuidance.clip()
+        recipe, before = Glide.from_clip(clip, learn_text=True, **TINY), fingerprint(clip)
+        awake(recipe.net.unet)
+        optimisers = {"net": adamw(recipe.net.parameters(), 2e-3, warmup=1)}
+        for _ in train(recipe, Batches(batch(), 8, seed=0), optimisers, steps=3):
+            pass
+        assert not torch.equal(recipe.net.text.embed.weight, clip.inner.text.embed.weight)
+        assert fingerprint(clip) == before
+
     def test_tuned_to_inpaint_it_stays_as_it_is_too(self):
         tuned = GlideInpaint.from_glide(self.both()[1])
         assert not any(p.requires_grad for p in tuned.net.text.parameters())

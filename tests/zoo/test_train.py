@@ -2,10 +2,12 @@ import json
 
 import pytest
 import torch
+from torch import nn
 
 from edu_diffusion.data import checksum
 from edu_diffusion.training import Checkpoint, pick_runtime
 from edu_diffusion.zoo import card, load
+from edu_diffusion.zoo.entry import Plan
 from edu_diffusion.zoo.store import card_path, weights_path
 from edu_diffusion.zoo.train import train_entry
 from tests.zoo.conftest import STEPS, tiny_ddpm
@@ -73,3 +75,19 @@ def test_a_checkpoint_of_another_system_is_refused(tiny, tmp_path):
     Checkpoint(path, "gan").save({})
     with pytest.raises(ValueError, match="'gan', not of 'tiny'"):
         train(tiny, tmp_path)
+
+
+class TestPlan:
+    def test_a_part_learns_more_slowly(self):
+        module = nn.ModuleDict({"text": nn.Linear(2, 2), "unet": nn.Linear(2, 3)})
+        groups = {group["lr"]: group["params"] for group in Plan(1, rate=0.1, slower={"text.": 0.2}).groups(module)}
+        assert [id(p) for p in groups[0.1]] == [id(p) for p in module["unet"].parameters()]
+        assert [id(p) for p in groups[0.2 * 0.1]] == [id(p) for p in module["text"].parameters()]
+
+    def test_without_slower_parts_there_is_one_group(self):
+        (group,) = Plan(1).groups(nn.Linear(2, 2))
+        assert group["lr"] == Plan(1).rate and len(group["params"]) == 2
+
+    def test_a_name_that_fits_nothing_is_refused(self):
+        with pytest.raises(ValueError, match=r"no parameter's name begins as slower says \(text\.\)"):
+            Plan(1, slower={"text.": 0.2}).groups(nn.Linear(2, 2))

@@ -26,9 +26,9 @@ TRAINED = [name for name in ENTRIES if card_path(name).exists()]
 
 # Each leaves with its weights.
 WAITING = {entry.name for entry in SCENES} - {
-    *("clip-scenes", "clip-scenes-plain", "clip-noised", "glide-32", "glide-inpaint", "up-32", "up-64", "decoder-16"),
+    *("clip-scenes", "clip-scenes-plain", "clip-noised", "up-32", "up-64", "decoder-16"),
 }
-UNMEASURED = {"decoder-16", "glide-inpaint"}  # trained; each leaves with its results
+UNMEASURED = {"decoder-16"}  # trained; each leaves with its results
 
 
 def test_every_entry_is_trained_but_those_that_wait():
