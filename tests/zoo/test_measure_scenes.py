@@ -134,4 +134,15 @@ def test_tuning_begins_at_the_trained_weights(monkeypatch):
     monkeypatch.setattr(loading, "load", lambda name, device: glide)
     tuned = starts.tuned_to_inpaint()
     assert torch.equal(tuned.net.text.embed.weight, glide.net.text.embed.weight)
-    assert tuned.net.unet.spatial == 4 and tuned.net.unet.enter.weight[:, 12:].abs().max() == 0
+    assert tuned.net.spatial == 4 and tuned.net.unet.enter.weight[:, (3 + 8) * 4 :].abs().max() == 0
+
+
+def test_glide_begins_with_the_text_tower_of_clip_and_learns_on(monkeypatch):
+    from edu_diffusion.systems.clip import ClipRecipe
+    from edu_diffusion.zoo import loading
+
+    torch.manual_seed(0)
+    clip = ClipRecipe()
+    monkeypatch.setattr(loading, "load", lambda name, device: clip)
+    net = starts.reading_as_clip().net
+    assert net.learn_text and torch.equal(net.text.embed.weight, clip.net.text.embed.weight)
