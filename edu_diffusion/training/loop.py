@@ -120,7 +120,7 @@ class Training:
             for key, part in group.items():
                 try:
                     part.load_state_dict(state[name][key])
-                except RuntimeError as error:  # torch's word for weights of another shape
+                except (RuntimeError, ValueError) as error:  # torch's words for other shapes and other groups
                     raise ValueError(
                         f"the checkpoint's {key} ({name}) does not fit: it is of another network, or of other "
                         "settings; train with those, or give another path"

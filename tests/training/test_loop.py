@@ -192,6 +192,10 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     optimiser = {"net": adamw(recipe.net.parameters())}
     with pytest.raises(ValueError, match=r"checkpoint's ema are \['net'\], but this training has \[\]"):
         list(train(recipe, data, optimiser, steps=4, checkpoint=checkpoint, runtime=CPU))
+    first, *rest = recipe.net.parameters()
+    optimiser, ema = {"net": adamw([{"params": [first], "lr": 1e-3}, {"params": rest}])}, {"net": Ema(recipe.net, 0.9)}
+    with pytest.raises(ValueError, match="or of other settings"):
+        list(train(recipe, data, optimiser, steps=4, ema=ema, checkpoint=checkpoint, runtime=CPU))
 
 
 def test_a_pause_goes_on_later(tmp_path):
