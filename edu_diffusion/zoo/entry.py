@@ -38,8 +38,9 @@ class Plan:
         for name, parameter in module.named_parameters():
             share = next((share for start, share in self.slower.items() if name.startswith(start)), 1.0)
             shares.setdefault(share, []).append(parameter)
-        if missing := set(self.slower.values()) - shares.keys():
-            raise ValueError(f"no parameter's name begins as slower says ({', '.join(self.slower)}): {missing}")
+        names = [name for name, _ in module.named_parameters()]
+        if missing := [start for start in self.slower if not any(name.startswith(start) for name in names)]:
+            raise ValueError(f"no parameter's name begins as slower says ({', '.join(missing)})")
         return [{"params": some, "lr": share * self.rate} for share, some in shares.items()]
 
 
