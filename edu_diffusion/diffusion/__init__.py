@@ -1,7 +1,7 @@
 """The mathematics of diffusion. It knows no network: a denoiser may hold a U-Net or an exact formula.
 
-Read in this order: schedule, process, prediction, denoiser, samplers (the one loop), losses, likelihood, guidance,
-exact, spacing, latents, editing.
+Read in this order: schedule, process, prediction, denoiser, samplers (the one loop), timesteps, likelihood, losses,
+guidance, exact, spacing, latents, editing.
 """
 
 from edu_diffusion.diffusion.denoiser import Denoiser

@@ -211,7 +211,8 @@ def _log_beta_tilde(prediction: Prediction, s: Times) -> Coefficient:
     """log beta_tilde, finite everywhere.
 
     On the last step, from t to s = 0, beta_tilde is 0. There its logarithm takes the value of the step before it, from
-    2t to t: at t = 1 that is the value of t = 2, as in the improved-DDPM paper's released code. Bits/dim depend on it.
+    2t to t (from T to T // 2 where 2t lies beyond T): at t = 1 that is the value of t = 2, as in the improved-DDPM
+    paper's released code. Bits/dim depend on it.
     """
     schedule, t = prediction.schedule, prediction.t
     if isinstance(t, int):

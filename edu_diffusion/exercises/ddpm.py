@@ -347,8 +347,8 @@ CLIP = Exercise(
             lambda x_t, x0, eps, alpha_bar: clip(x_t, x0, eps, alpha_bar)[::-1],
         ),
         Mistake(
-            "you computed eps from the x0 before it was clipped, which gives the old eps clipped or not. Put the "
-            "clipped x0 in.",
+            "eps is right, you computed it from the clipped x0; but you returned the x0 from before. Return the "
+            "clipped one: the two belong together.",
             lambda x_t, x0, eps, a: (x0, (x_t - math.sqrt(a) * x0.clamp(-1, 1)) / math.sqrt(1 - a)),
         ),
         Mistake(

@@ -1,7 +1,14 @@
 """DDPM: denoising diffusion probabilistic models (Ho, Jain and Abbeel 2020, arXiv:2006.11239), on one page.
 
 A U-Net sees a noisy picture and its time and guesses the noise. The loss is the squared error of that guess; the
-variance of the reverse steps is fixed; one samples by walking back from noise.
+variance of the reverse steps is fixed; one samples by walking back from noise:
+
+    recipe, runtime = DDPM(), pick_runtime()
+    ema = Ema(recipe.net)
+    for log in train(recipe, batches, {"net": adamw(recipe.net.parameters())}, steps=20_000, ema={"net": ema}):
+        ...
+    averaged = recipe.denoiser.with_net(ema.module)
+    generate(ClipX0(averaged), (16, 1, 28, 28), steps=1000, rule=ancestral())
 """
 
 from collections.abc import Callable, Iterator
@@ -50,7 +57,7 @@ class DDPM:
     times: Callable[[int], UniformTimes | LossAwareTimes] = UniformTimes
 
     def __post_init__(self):
-        if self.loss is simple_loss and self.variance.learned:
+        if getattr(self.loss, "func", self.loss) is simple_loss and self.variance.learned:  # `partial` has a func
             raise ValueError("simple_loss cannot teach a learned variance: use hybrid_loss or vlb_loss, or fix it")
         self.modules = {"net": self.net}
         self.memory = {"times": self.times(self.schedule.T)}

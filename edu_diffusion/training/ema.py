@@ -8,7 +8,8 @@ from torch.optim.swa_utils import AveragedModel
 class Ema:
     """An exponential moving average of a module's weights, in evaluation mode.
 
-    After n updates the decay is min(decay, (1 + n) / (10 + n)): short at first, so that the random start is forgotten.
+    The first update copies the weights. The one that follows n others has the decay min(decay, (1 + n) / (10 + n)):
+    short at first, so that the random start is forgotten.
 
     Raises: ValueError if decay is not in [0, 1).
     """

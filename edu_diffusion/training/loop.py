@@ -59,6 +59,9 @@ class Training:
         self.recipe, self.data, self.optimisers, self.ema, self.rng = recipe, data, optimisers, ema, rng
         self.modules = dict(recipe.modules)
         self.step, self.images, self.seconds = 0, 0, 0.0
+        unknown = sorted(set(ema) - set(self.modules))
+        if unknown:
+            raise ValueError(f"ema names {unknown}, but the recipe's modules are {sorted(self.modules)}")
 
     def place(self, team: Team) -> None:
         """Everything to its device; with several processes, gradients are averaged over them."""
@@ -77,6 +80,11 @@ class Training:
         self.images += len(batch) * team.world
         losses = self.recipe.losses(batch.to(team.runtime.device), self.rng)
         for phase, loss, metrics in _under_autocast(losses, team.runtime):
+            if phase not in self.optimisers:
+                raise ValueError(
+                    f"the recipe has a phase {phase!r}, but the optimisers are {sorted(self.optimisers)}: give it one "
+                    "of that name"
+                )
             team.backward(loss)
             self.optimisers[phase].step(progress)
             name = "loss" if len(self.optimisers) == 1 else f"loss/{phase}"
@@ -236,7 +244,7 @@ def _under_autocast(phases: Iterator, runtime: Runtime) -> Iterator:
 def _progress(state: Training, steps: int, minutes: float | None, team: Team) -> float:
     """The share of the training that is done; with a time budget, the first process's clock decides for all."""
     done = state.step / steps
-    return done if minutes is None else max(done, team.first(state.seconds / (60 * minutes)))
+    return done if minutes is None else min(1.0, max(done, team.first(state.seconds / (60 * minutes))))
 
 
 def _check_finite(metrics: dict[str, float], step: int) -> None:

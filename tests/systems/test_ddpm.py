@@ -19,6 +19,7 @@ from edu_diffusion.diffusion import (
     hybrid_loss,
     linear,
     simple_loss,
+    snr_weighting,
     vlb_loss,
 )
 from edu_diffusion.nets import Encoder
@@ -86,6 +87,12 @@ class TestDDPM:
     def test_a_variance_that_nothing_would_teach_is_refused(self):
         with pytest.raises(ValueError, match="simple_loss cannot teach"):
             DDPM(ddpm_unet(out_channels=2, **TINY), variance=LEARNED)
+        with pytest.raises(ValueError, match="simple_loss cannot teach"):
+            DDPM(
+                ddpm_unet(out_channels=2, **TINY),
+                variance=LEARNED,
+                loss=partial(simple_loss, weighting=snr_weighting()),
+            )
         with pytest.raises(ValueError, match="simple_loss cannot teach"):
             ImprovedDDPM(improved_unet(**TINY), loss=simple_loss)
 

@@ -279,3 +279,19 @@ def test_two_processes_end_where_one_does(tmp_path):
     # What the processes measured of their halves is put together too.
     assert two["loss"] == other["loss"] == pytest.approx(one["loss"], rel=1e-4)
     torch.testing.assert_close(two["losses"], one["losses"], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("wrong", ["optimisers", "ema"])
+def test_a_wrong_name_is_refused_and_the_right_ones_are_named(wrong):
+    net = MLP(width=16, layers=1)
+    names = {"optimisers": "net", "ema": "net"} | {wrong: "unet"}
+    data = Batches(torch.randn(64, 2), 16, seed=2)
+    optimisers = {names["optimisers"]: adamw(net.parameters())}
+    with pytest.raises(ValueError, match=r"unet.*net|net.*unet"):
+        list(train(DDPM(net), data, optimisers, steps=2, ema={names["ema"]: Ema(net)}, runtime=CPU))
+
+
+def test_progress_ends_at_one_also_by_the_clock():
+    _, _, logs = setting(steps=100_000, minutes=0.002)
+    last = list(logs)[-1]
+    assert last.progress == 1 and last.seconds_left == 0
