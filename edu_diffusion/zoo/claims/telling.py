@@ -22,8 +22,10 @@ from edu_diffusion.zoo.claims.core import (
     over_seeds,
     verdict,
 )
+from edu_diffusion.zoo.loading import card
 from edu_diffusion.zoo.measure_scenes import asked, drawn, real_accuracy, trained
 
+CLIP = "clip-scenes"  # whose text tower it is
 # About four minutes of one core for an arm, with the zoo's network. The same for all: no arm is tuned.
 STEPS, BATCH, RATE, DECAY = 1200, 32, 2e-3, 0.99
 SEEDS, SAMPLES = (0, 1, 2), 300
@@ -32,7 +34,7 @@ KINDS = ("number", "ground", "place", "relation", "colour", "shape", "size")
 
 def from_clip(layout: int) -> Glide:
     """GLIDE with CLIP's text tower, left as it is, and a map of so many channels."""
-    return Glide.from_clip(trained("clip-scenes"), layout=layout)
+    return Glide.from_clip(trained(CLIP), layout=layout)
 
 
 def from_nothing() -> Glide:
@@ -90,7 +92,8 @@ def seeds(arms: Arms, name: str, build: Callable[[], Glide]) -> list[Numbers]:
 
 def budget() -> Numbers:
     """What makes an arm's numbers comparable."""
-    return {"steps": STEPS, "batch": BATCH, "rate": RATE, "ema": DECAY, "samples": SAMPLES}
+    same = {"steps": STEPS, "batch": BATCH, "rate": RATE, "ema": DECAY, "samples": SAMPLES}
+    return same | {"clip": card(CLIP).weight_sha256}
 
 
 def run_arm(build: Callable[[], Glide], seed: int, checkpoint: Checkpoint | None = None) -> Numbers:
