@@ -86,15 +86,28 @@ class Tokenizer:
         found = self.split(text.casefold())
         if not found:
             raise ValueError('a caption must have at least one word, got "". For "no caption" there is tokenizer.null')
-        unknown = [word for word in found if word not in self.number or word in SPECIAL]
+        unknown = self._first_unknown(found)
         if unknown:
-            raise ValueError(f"unknown word {unknown[0]!r} in {text!r}: {self._nearest(unknown[0])}")
+            raise ValueError(f"unknown word {unknown!r} in {text!r}: {self._nearest(unknown)}")
         one, other = next((w for w in found if chinese(w)), None), next((w for w in found if not chinese(w)), None)
         if one and other:
             raise ValueError(f"one language a caption: {one!r} and {other!r} both stand in {text!r}")
         if len(found) > self.length - 2:
             raise ValueError(f"a caption may have {self.length - 2} words, got {len(found)}: {text!r}")
         return [self.number[word] for word in found]
+
+    def _first_unknown(self, found: list[str]) -> str:
+        """The first word that is not known, or "". Chinese is not written in words: all signs up to a known one."""
+        unknown = ""
+        for word in found:
+            if word in self.number and word not in SPECIAL:
+                if unknown:
+                    break
+            elif not unknown or (chinese(unknown) and chinese(word)):
+                unknown += word
+            else:
+                break
+        return unknown
 
     def _padded(self, numbers: list[int]) -> list[int]:
         return [START, *numbers, END] + [PAD] * (self.length - 2 - len(numbers))

@@ -94,13 +94,16 @@ def explore2(
 def typed(draw: Callable[[str], object], start: str, alt: str) -> Explorer:
     """A box to type into, and below it what `draw` makes of the text: `typed(ask, "a red star", "Nearest pictures")`.
 
-    `draw` gives a frame, as in `explore`. If it raises ValueError, the message stands in the frame's place. It is for a
-    running kernel: in the book only what `start` gave can be seen.
+    `draw` gives a frame, as in `explore`. If it raises ValueError, the message stands in the frame's place. An empty box
+    asks for words. It is for a running kernel: in the book only what `start` gave can be seen.
     """
     box = widgets.Text(start, layout=widgets.Layout(width="38em"), continuous_update=False)
     view = widgets.HTML(_dom_classes=[FRAME])
 
     def update(_=None) -> None:
+        if not box.value.strip():
+            view.value = "Type a few words, and press Enter."
+            return
         view.value = "drawing ..."
         try:
             view.value = content(draw(box.value), f"{checked_alt(alt)}: {box.value}")

@@ -112,12 +112,11 @@ def measure_glide(system, seed: int = 0, samples: int = 1000) -> dict[str, Measu
         result, best = caption_accuracy(others, drawn(system, others, seed)), real_accuracy(samples, **options)
         found[f"whole_{key}"] = Measured(f"whole captions right, {name}", result.whole, samples, seed, best.whole)
     near, floor = (
-        nearest(part[:500], real(2 * REAL, "train")).distance.median().item()
-        for part in (pictures, real(min(samples, 500)))
+        nearest(part, real(2 * REAL, "train")).distance.median().item() for part in (pictures, real(samples))
     )
     unit = "root mean square over pixels, median"
     found["nearest"] = Measured(
-        f"distance to the nearest of {2 * REAL:,} training pictures", near, min(samples, 500), seed, floor, unit=unit
+        f"distance to the nearest of {2 * REAL:,} training pictures", near, samples, seed, floor, unit=unit
     )
     here = f"s, guided DDIM-{STEPS} in batches of {BATCH} on {pick_runtime().describe()}"
     return found | {"fd": fd(pictures, seed), "seconds": Measured("time a picture", took, samples, seed, unit=here)}
@@ -168,12 +167,12 @@ def psnr(a: Pictures, b: Pictures) -> float:
     return (10 * torch.log10(4 / (a - b).square().flatten(1).mean(1).clamp(min=1e-10))).mean().item()
 
 
-def measure_inpaint(system, seed: int = 0, samples: int = 500) -> dict[str, Measured]:
+def measure_inpaint(system, seed: int = 0, samples: int = 1000) -> dict[str, Measured]:
     """Two edits: things painted anew in another colour, and things of which one half is to be restored."""
     return recolour(system, seed, samples) | restore(system, seed, samples)
 
 
-def recolour(system, seed: int = 0, samples: int = 500) -> dict[str, Measured]:
+def recolour(system, seed: int = 0, samples: int = 1000) -> dict[str, Measured]:
     """A hole around the one thing of a test scene, and a caption that says all as it was, but for the colour."""
     _, scenes = asked(samples, only=1)
     x0, wanted = real(samples, only=1), [recoloured(scene, i) for i, scene in enumerate(scenes)]
@@ -188,7 +187,7 @@ def recolour(system, seed: int = 0, samples: int = 500) -> dict[str, Measured]:
     }
 
 
-def restore(system, seed: int = 0, samples: int = 500) -> dict[str, Measured]:
+def restore(system, seed: int = 0, samples: int = 1000) -> dict[str, Measured]:
     """A hole over the left or upper half of the one thing, and its own caption: the two halves must meet.
 
     `seam` is how far the jump across the border is off from that of the true picture, on average.

@@ -55,6 +55,13 @@ class TestTokenizer:
         with pytest.raises(ValueError, match=near):
             tokenizer([text])
 
+    @pytest.mark.parametrize(
+        ("text", "named"), [("一只猫", "一只猫"), ("红色的猫在左边", "猫"), ("red cat dog", "cat")]
+    )
+    def test_an_unknown_word_is_named_whole(self, text, named):
+        with pytest.raises(ValueError, match=f"unknown word '{named}' in"):
+            scene_tokenizer()([text])
+
     def test_a_special_word_is_no_word(self, tokenizer):
         with pytest.raises(ValueError, match="unknown word '<end>'"):
             tokenizer(["a <end> star"])

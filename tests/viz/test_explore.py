@@ -154,6 +154,11 @@ class TestTyped:
         box.value = "two"
         assert "you said two" in view.value and seen.frames == [view]
 
+    def test_an_empty_box_asks_for_words(self):
+        box, view = viz.typed(lambda text: torch.zeros(1, 1, 4, 4), "one", "What was said").children[:2]
+        box.value = " "
+        assert view.value == "Type a few words, and press Enter."
+
     def test_what_cannot_be_read_is_said(self):
         def refuse(text):
             if text == "<b>":
