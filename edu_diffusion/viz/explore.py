@@ -94,7 +94,7 @@ def explore2(
 def typed(draw: Callable[[str], object], start: str, alt: str) -> Explorer:
     """A box to type into, and below it what `draw` makes of the text: `typed(ask, "a red star", "Nearest pictures")`.
 
-    `draw` gives a frame, as in `explore`. If it raises ValueError, the message stands in the frame's place. An empty box
+    `draw` gives a frame, as in `explore`. If it raises ValueError, its message stands there instead. An empty box
     asks for words. It is for a running kernel: in the book only what `start` gave can be seen.
     """
     box = widgets.Text(start, layout=widgets.Layout(width="38em"), continuous_update=False)
