@@ -1,8 +1,7 @@
-"""Lesson 06 in JupyterLab: it runs from top to bottom, and the noise-schedule slider moves the picture."""
+"""Lessons in JupyterLab: they run from top to bottom, a slider moves its picture, and what is typed is drawn."""
 
-from sliders import shown_picture
+from sliders import IN_SIGHT, shown_picture
 
-NOTEBOOK = "notebooks/06_forward_diffusion.ipynb"
 PANEL = ".jp-NotebookPanel:not(.lm-mod-hidden)"
 KERNEL_READY = """async () => {
   const context = window.jupyterapp.shell.currentWidget?.sessionContext;
@@ -20,8 +19,9 @@ ERRORS = """() => window.jupyterapp.shell.currentWidget.content.widgets
   .filter(output => output.output_type === 'error').map(output => output.ename + ': ' + output.evalue)"""
 
 
-def test_the_noise_schedule_moves_in_jupyterlab(lab, page):
-    page.goto(f"{lab}/lab/tree/{NOTEBOOK}?reset", wait_until="domcontentloaded")
+def run_from_top(page, lab: str, name: str) -> None:
+    """Open a lesson, and run all its cells in a fresh kernel; none may fail."""
+    page.goto(f"{lab}/lab/tree/notebooks/{name}.ipynb?reset", wait_until="domcontentloaded")
     page.wait_for_selector(f"{PANEL} .jp-Cell")
     page.wait_for_function(KERNEL_READY)
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
@@ -29,6 +29,10 @@ def test_the_noise_schedule_moves_in_jupyterlab(lab, page):
     page.wait_for_function(EVERY_CELL_RAN, timeout=5 * 60_000)
     page.wait_for_function(KERNEL_READY)
     assert page.evaluate(ERRORS) == []
+
+
+def test_the_noise_schedule_moves_in_jupyterlab(lab, page):
+    run_from_top(page, lab, "06_forward_diffusion")
     handle = page.locator(f"{PANEL} .noUi-handle").first
     handle.scroll_into_view_if_needed()
     handle.wait_for()
@@ -38,3 +42,19 @@ def test_the_noise_schedule_moves_in_jupyterlab(lab, page):
     after = shown_picture(page, handle)
     assert before["alt"] and after["alt"]
     assert before["src"] != after["src"], "the slider moved and the picture stayed the same"
+
+
+def test_what_is_typed_is_drawn_in_jupyterlab(lab, page):
+    run_from_top(page, lab, "00_start_here")
+    box = page.locator(f"{PANEL} .widget-text input").first
+    box.scroll_into_view_if_needed()
+    element, seen = box.element_handle(), [shown_picture(page, box)]
+    for caption in ("a blue circle", "一个绿色的圆环"):
+        box.fill(caption)
+        box.press("Enter")
+        page.wait_for_function(f"box => ({IN_SIGHT})(box)?.alt.includes('{caption}')", arg=element)
+        seen.append(shown_picture(page, box))
+    assert len({picture["src"] for picture in seen}) == 3, "another caption, and the same picture"
+    box.fill("a cat")
+    box.press("Enter")
+    page.get_by_text("unknown word 'cat'").first.wait_for()
