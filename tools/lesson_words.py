@@ -20,7 +20,7 @@ def reworded(executed: nbformat.NotebookNode, fresh: nbformat.NotebookNode) -> n
         raise ValueError("a code cell was added or removed")
     changes = [change for pair in zip(old, new, strict=True) for change in _changes(*pair)]
     kept = {"outputs": [cell.outputs for cell in old], "metadata": executed.metadata}
-    for before, after in changes:
+    for before, after in sorted(changes, key=lambda change: -len(change[0])):  # one may be the beginning of another
         exchanged = _exchanged(kept, before, after)
         if len(before.split()) < 3 or exchanged == kept:
             raise ValueError(f"the string {before!r} was changed, and the outputs do not repeat it as a sentence")
