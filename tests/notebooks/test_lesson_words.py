@@ -65,7 +65,7 @@ def test_a_sentence_that_begins_another_leaves_that_one_whole():
     code = 'show("a red star here")\nshow("a red star here and a ring")'
     shown = [new_output("stream", text=text) for text in ("a red star here", "a red star here and a ring")]
     found = reworded(notebook(code, outputs=shown), notebook(code.replace("a red star here", "two red stars there", 1)))
-    assert [output.text for output in found.cells[1].outputs][0] == "two red stars there"
+    assert found.cells[1].outputs[0].text == "two red stars there"
     both = code.replace("a red star here and a ring", "all is blue").replace("a red star here", "two red stars there")
     found = reworded(notebook(code, outputs=shown), notebook(both))
     assert [output.text for output in found.cells[1].outputs] == ["two red stars there", "all is blue"]
