@@ -193,8 +193,9 @@ CLAIMS = [
         "18",
         "Cosine, diversity, compute (and captions through the decoder) of prior-diffusion and prior-ar; what the mean "
         "cosine hides",
-        "unCLIP, table 1: people preferred unCLIP to GLIDE for photorealism, caption similarity and diversity in "
-        "about 49, 45 and 71% with the diffusion prior, and in about 47, 41 and 63% with the autoregressive one; "
+        "unCLIP (arXiv:2204.06125), table 1: people preferred unCLIP to GLIDE for photorealism, caption similarity "
+        "and diversity in about 49, 45 and 71% with the diffusion prior, and in about 47, 41 and 63% with the "
+        "autoregressive one; "
         "section 5.1: the diffusion prior costs less compute",
         measure_kinds,
     )
