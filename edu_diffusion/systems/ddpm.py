@@ -3,7 +3,7 @@
 A U-Net sees a noisy picture and its time and guesses the noise. The loss is the squared error of that guess; the
 variance of the reverse steps is fixed; one samples by walking back from noise:
 
-    recipe, runtime = DDPM(), pick_runtime()
+    recipe = DDPM()
     ema = Ema(recipe.net)
     for log in train(recipe, batches, {"net": adamw(recipe.net.parameters())}, steps=20_000, ema={"net": ema}):
         ...
